@@ -119,21 +119,28 @@ internal sealed class RecipeSection
     public T Choice<T>(string key, T value)
         where T : struct, Enum
     {
-        var names = Enum.GetValues<T>().ToDictionary(choice => choice, choice => WordOf(choice));
-        if (Scalar(key, "one of " + string.Join(", ", names.Values)) is { } node)
+        var choices = Enum.GetValues<T>();
+        var word = OneOf(key, WordOf(value), [.. choices.Select(WordOf)]);
+        return Array.Find(choices, choice => WordOf(choice) == word);
+    }
+
+    /// <summary>One of <paramref name="words"/>.</summary>
+    public string OneOf(string key, string value, IReadOnlyList<string> words)
+    {
+        var list = string.Join(", ", words);
+        if (Scalar(key, "one of " + list) is { } node)
         {
-            var choice = names.Where(pair => pair.Value == node.Text).Select(pair => (T?)pair.Key).FirstOrDefault();
-            if (choice is { } read)
+            if (words.Contains(node.Text))
             {
-                value = read;
+                value = node.Text;
             }
             else
             {
-                var nearest = NearestName.Find(node.Text, names.Values);
-                Wrong(key, node, $"it must be one of {string.Join(", ", names.Values)}" + (nearest is null ? "" : $" (did you mean {nearest}?)"));
+                var nearest = words.Count > 1 ? NearestName.Find(node.Text, words) : null;
+                Wrong(key, node, $"it must be {(words.Count > 1 ? "one of " : "")}{list}" + (nearest is null ? "" : $" (did you mean {nearest}?)"));
             }
         }
-        return Write(key, value, names[value]);
+        return Write(key, value, value);
     }
 
     /// <summary>A span of time, as <c>90s</c>, <c>5m</c> or <c>1h30m</c>; <c>none</c> for no limit.</summary>

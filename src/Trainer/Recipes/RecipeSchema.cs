@@ -1,0 +1,171 @@
+using System.Globalization;
+using DarkMatter.Data;
+using DarkMatter.Trainer.Evaluation;
+using DarkMatter.Trainer.Methods;
+using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Optimizers;
+
+namespace DarkMatter.Trainer.Recipes;
+
+/// <summary>The keys of a recipe in YAML: each option's name, type and range, once, in canonical order.</summary>
+internal static class RecipeSchema
+{
+    private const int MostViews = 16;
+
+    public static Recipe Read(RecipeSection top, Recipe recipe) => recipe with
+    {
+        Name = top.Words("name", recipe.Name),
+        Seed = top.Whole("seed", recipe.Seed),
+        Data = top.Section("data", recipe.Data, Data),
+        Views = top.Sections("views", recipe.Views, new ViewGroup(), 1, MostViews, Views),
+        Model = top.Section("model", recipe.Model, Model),
+        SimClr = top.Section("method", (recipe.Method, recipe.SimClr), Method).Options,
+        Optimizer = top.Section("optimizer", recipe.Optimizer, Optimizer),
+        Train = top.Section("train", recipe.Train, Train),
+        Evaluation = top.Section("evaluation", recipe.Evaluation, Evaluation),
+        Local = top.Section("local", recipe.Local, Local),
+    };
+
+    /// <summary>Whether a run may go on with another value: it is about where and how, never about what is computed.</summary>
+    public static bool MayChangeOnResume(string name) =>
+        name is "name" or "data.dataset" or "data.evaluation" or "data.prefetch" or "data.workers"
+            or "train.budget" or "train.checkpoint_every" or "train.checkpoints_kept" or "train.hash_every"
+        || name.StartsWith("data.source.", StringComparison.Ordinal)
+        || name.StartsWith("data.evaluation_source.", StringComparison.Ordinal)
+        || name.StartsWith("evaluation.", StringComparison.Ordinal)
+        || name.StartsWith("local.", StringComparison.Ordinal);
+
+    private static DataOptions Data(RecipeSection s, DataOptions d) => new()
+    {
+        Dataset = s.FilePath("dataset", d.Dataset),
+        Source = s.Section("source", d.Source, Source),
+        Evaluation = s.FilePath("evaluation", d.Evaluation),
+        EvaluationSource = s.Section("evaluation_source", d.EvaluationSource, Source),
+        Lanes = s.Count("lanes", d.Lanes, 1, 4096),
+        Block = s.Count("block", d.Block, 1, 1 << 24),
+        Mean = s.Reals("mean", d.Mean, 3, 0, 1),
+        Std = s.Reals("std", d.Std, 3, 1e-6, 1),
+        Prefetch = s.Count("prefetch", d.Prefetch, 1, 64),
+        Workers = s.Count("workers", d.Workers, 1, 256),
+    };
+
+    private static SourceOptions Source(RecipeSection s, SourceOptions d) => new()
+    {
+        Idx = s.FilePath("idx", d.Idx),
+        IdxLabels = s.FilePath("idx_labels", d.IdxLabels),
+        Folder = s.FilePath("folder", d.Folder),
+        LabelsFromFolders = s.Switch("labels_from_folders", d.LabelsFromFolders),
+        Tars = s.FilePath("tars", d.Tars),
+    };
+
+    private static ViewGroup Views(RecipeSection s, ViewGroup d)
+    {
+        var count = s.Count("count", d.Count, 1, MostViews);
+        var size = s.Count("size", d.View.Size, 8, 1024);
+        var scale = s.Range("scale", d.View.ScaleMin, d.View.ScaleMax, 0.001, 1);
+        var ratio = s.Range("ratio", d.View.RatioMin, d.View.RatioMax, 0.1, 10);
+        return new ViewGroup
+        {
+            Count = count,
+            View = new ViewRecipe
+            {
+                Size = size,
+                ScaleMin = scale.Min,
+                ScaleMax = scale.Max,
+                RatioMin = ratio.Min,
+                RatioMax = ratio.Max,
+                FlipProbability = s.Real("flip", d.View.FlipProbability, 0, 1),
+                ColorJitter = s.Section("color_jitter", d.View.ColorJitter, Jitter),
+                GrayscaleProbability = s.Real("grayscale", d.View.GrayscaleProbability, 0, 1),
+                Blur = s.Section("blur", d.View.Blur, Blur),
+                SolarizeProbability = s.Real("solarize", d.View.SolarizeProbability, 0, 1),
+                SolarizeThreshold = s.Real("solarize_threshold", d.View.SolarizeThreshold, 0, 256),
+            },
+        };
+    }
+
+    private static ColorJitterRecipe Jitter(RecipeSection s, ColorJitterRecipe d) => new()
+    {
+        Probability = s.Real("probability", d.Probability, 0, 1),
+        Brightness = s.Real("brightness", d.Brightness, 0, 10),
+        Contrast = s.Real("contrast", d.Contrast, 0, 10),
+        Saturation = s.Real("saturation", d.Saturation, 0, 10),
+        Hue = s.Real("hue", d.Hue, 0, 0.5),
+    };
+
+    private static BlurRecipe Blur(RecipeSection s, BlurRecipe d)
+    {
+        var probability = s.Real("probability", d.Probability, 0, 1);
+        var sigma = s.Range("sigma", d.SigmaMin, d.SigmaMax, 0.001, 100);
+        return new BlurRecipe
+        {
+            Probability = probability,
+            SigmaMin = sigma.Min,
+            SigmaMax = sigma.Max,
+            KernelSize = s.Count("kernel", d.KernelSize, 1, 255),
+        };
+    }
+
+    private static ResNetOptions Model(RecipeSection s, ResNetOptions d) => new()
+    {
+        Depth = int.Parse(s.OneOf("backbone", $"resnet{d.Depth}", [.. ResNetOptions.Depths.Select(depth => $"resnet{depth}")])["resnet".Length..], CultureInfo.InvariantCulture),
+        Width = s.Count("width", d.Width, 8, 512),
+        Stem = s.Choice("stem", d.Stem),
+        ZeroInitResidual = s.Switch("zero_init_residual", d.ZeroInitResidual),
+    };
+
+    private static (MethodName Name, SimClrOptions Options) Method(RecipeSection s, (MethodName Name, SimClrOptions Options) d) =>
+        (s.Choice("name", d.Name), new SimClrOptions
+        {
+            Temperature = s.Real("temperature", d.Options.Temperature, 0, 10, aboveMin: true),
+            ProjectorHidden = s.Count("projector_hidden", d.Options.ProjectorHidden, 0, 16384),
+            ProjectorOutput = s.Count("projector_output", d.Options.ProjectorOutput, 2, 16384),
+            ProjectorLayers = s.Count("projector_layers", d.Options.ProjectorLayers, 1, 5),
+        });
+
+    private static OptimizerOptions Optimizer(RecipeSection s, OptimizerOptions d) => new()
+    {
+        Name = s.Choice("name", d.Name),
+        LearningRate = s.Real("lr", d.LearningRate, 0, 1000, aboveMin: true),
+        Momentum = s.Real("momentum", d.Momentum, 0, 0.9999),
+        Nesterov = s.Switch("nesterov", d.Nesterov),
+        WeightDecay = s.Real("weight_decay", d.WeightDecay, 0, 0.9999),
+        ExcludeOneDimensional = s.Switch("exclude_one_dimensional", d.ExcludeOneDimensional),
+        TrustCoefficient = s.Real("trust_coefficient", d.TrustCoefficient, 0, 1, aboveMin: true),
+        Warmup = s.Real("warmup", d.Warmup, 0, 0.9),
+        FinalLearningRate = s.Real("final_lr", d.FinalLearningRate, 0, 1),
+    };
+
+    private static LengthOptions Train(RecipeSection s, LengthOptions d) => new()
+    {
+        Batch = s.Count("batch", d.Batch, 2, 1 << 20),
+        Epochs = s.Real("epochs", d.Epochs, 0, 1e6, aboveMin: true),
+        MaxSteps = s.Whole("max_steps", d.MaxSteps, 0, 1L << 40),
+        Budget = s.Span("budget", d.Budget),
+        Precision = s.Choice("precision", d.Precision),
+        SyncBatchNorm = s.Switch("sync_bn", d.SyncBatchNorm),
+        CheckpointEvery = s.Whole("checkpoint_every", d.CheckpointEvery, 0, 1L << 40),
+        CheckpointsKept = s.Count("checkpoints_kept", d.CheckpointsKept, 1, 1_000_000),
+        HashEvery = s.Whole("hash_every", d.HashEvery, 0, 1L << 40),
+        BucketBytes = s.Count("bucket_bytes", d.BucketBytes, 1024, 1 << 30),
+    };
+
+    private static EvaluationOptions Evaluation(RecipeSection s, EvaluationOptions d) => new()
+    {
+        Knn = s.Section("knn", d.Knn, Knn),
+        Bank = s.Count("bank", d.Bank),
+        Queries = s.Count("queries", d.Queries),
+    };
+
+    private static KnnOptions Knn(RecipeSection s, KnnOptions d) => new()
+    {
+        K = s.Count("k", d.K, 1, 100_000),
+        Temperature = s.Real("temperature", d.Temperature, 0, 10, aboveMin: true),
+    };
+
+    private static LocalOptions Local(RecipeSection s, LocalOptions d) => new()
+    {
+        Trainers = s.Count("trainers", d.Trainers, 1, 4096),
+        Threads = s.Count("threads", d.Threads, 0, 1024),
+    };
+}
