@@ -12,19 +12,27 @@ internal static class RecipeSchema
 {
     private const int MostViews = 16;
 
-    public static Recipe Read(RecipeSection top, Recipe recipe) => recipe with
+    public static Recipe Read(RecipeSection top, Recipe d)
     {
-        Name = top.Words("name", recipe.Name),
-        Seed = top.Whole("seed", recipe.Seed),
-        Data = top.Section("data", recipe.Data, Data),
-        Views = top.Sections("views", recipe.Views, new ViewGroup(), 1, MostViews, Views),
-        Model = top.Section("model", recipe.Model, Model),
-        SimClr = top.Section("method", (recipe.Method, recipe.SimClr), Method).Options,
-        Optimizer = top.Section("optimizer", recipe.Optimizer, Optimizer),
-        Train = top.Section("train", recipe.Train, Train),
-        Evaluation = top.Section("evaluation", recipe.Evaluation, Evaluation),
-        Local = top.Section("local", recipe.Local, Local),
-    };
+        var recipe = d with
+        {
+            Name = top.Words("name", d.Name),
+            Seed = top.Whole("seed", d.Seed),
+            Data = top.Section("data", d.Data, Data),
+            Views = top.Sections("views", d.Views, new ViewGroup(), 1, MostViews, Views),
+            Model = top.Section("model", d.Model, Model),
+        };
+        var (method, simClr) = top.Section("method", (d.Method, d.SimClr), Method);
+        return recipe with
+        {
+            Method = method,
+            SimClr = simClr,
+            Optimizer = top.Section("optimizer", d.Optimizer, Optimizer),
+            Train = top.Section("train", d.Train, Train),
+            Evaluation = top.Section("evaluation", d.Evaluation, Evaluation),
+            Local = top.Section("local", d.Local, Local),
+        };
+    }
 
     /// <summary>Whether a run may go on with another value: it is about where and how, never about what is computed.</summary>
     public static bool MayChangeOnResume(string name) =>

@@ -267,22 +267,16 @@ internal sealed class RecipeSection
         }
     }
 
-    /// <summary>The word of an enum value in a recipe: <c>BFloat16</c> is <c>bfloat16</c>, <c>WeightDecay</c> is <c>weight_decay</c>.</summary>
+    /// <summary>The word of an enum value in a recipe: lower case, words joined by underscores; names of the field as the field writes them.</summary>
     public static string WordOf<T>(T choice)
         where T : struct, Enum
     {
         var name = choice.ToString();
-        var word = new System.Text.StringBuilder();
-        for (var i = 0; i < name.Length; i++)
+        return name switch
         {
-            // A capital begins a word only after a lower-case letter that itself follows another: SimClr is simclr, WarmupCosine is warmup_cosine.
-            if (i > 3 && char.IsUpper(name[i]) && char.IsLower(name[i - 1]) && char.IsLower(name[i - 2]))
-            {
-                word.Append('_');
-            }
-            word.Append(char.ToLowerInvariant(name[i]));
-        }
-        return word.ToString();
+            "ImageNet" or "SimClr" or "BFloat16" => name.ToLowerInvariant(),
+            _ => string.Concat(name.Select((c, i) => i > 0 && char.IsUpper(c) ? "_" + char.ToLowerInvariant(c) : char.ToLowerInvariant(c).ToString())),
+        };
     }
 
     internal static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
