@@ -39,6 +39,9 @@ internal static class FailureStatus
             {
                 case RpcException rpc:
                     return rpc.Status;
+                // SocketsHttpHandler reports an unanswered ping as a protocol error of its own; only the message tells it apart.
+                case HttpProtocolException ping when ping.Message.Contains(nameof(SocketsHttpHandler.KeepAlivePingDelay), StringComparison.Ordinal):
+                    return new Status(StatusCode.Unavailable, $"The connection is dead: {ping.Message}", exception);
                 case HttpProtocolException protocol:
                     return new Status(OfHttp2(protocol.ErrorCode), $"The stream was reset: {protocol.Message}", exception);
                 case SocketException or HttpIOException:

@@ -70,11 +70,13 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
             await _started.ConfigureAwait(false);
             var (hasMessage, message) = await _reader!
                 .ReadOnlyOneAsync(_method.ResponseMarshaller.ContextualDeserializer, Ended).ConfigureAwait(false);
-            if (EndFromTrailers() is { StatusCode: StatusCode.OK } && !hasMessage)
+            var (status, trailers) = FailureStatus.OfTrailers(_response!);
+            if (status.StatusCode == StatusCode.OK && !hasMessage)
             {
-                throw Failure(new Status(StatusCode.Internal, "The call ended with OK but without its response."));
+                status = new Status(StatusCode.Internal, "The call ended with OK but without its response.");
             }
 
+            End(status, trailers);
             ThrowUnlessOk();
             return message!;
         }
@@ -101,7 +103,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
             var next = await _reader!.ReadAsync(_method.ResponseMarshaller.ContextualDeserializer, Ended).ConfigureAwait(false);
             if (!next.HasMessage)
             {
-                EndFromTrailers();
+                var (status, trailers) = FailureStatus.OfTrailers(_response!);
+                End(status, trailers);
                 ThrowUnlessOk();
             }
 
@@ -134,7 +137,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
 
         return _outcome.Task.IsCompleted && _outcome.Task.Result.Status.StatusCode == StatusCode.OK
             ? new InvalidOperationException("The message cannot be written: the call is complete.")
-            : _outcome.Task.IsCompleted ? Failed() : Failure(FailureStatus.Of(exception));
+            : _outcome.Task.IsCompleted ? Failed() : new RpcException(FailureStatus.Of(exception));
     }
 
     public Status GetStatus() => Completed().Status;
@@ -252,12 +255,6 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
 
     public void CancelByToken() => End(new Status(StatusCode.Cancelled, "The call was cancelled by the client."), new Metadata());
 
-    private Status EndFromTrailers()
-    {
-        var (status, trailers) = FailureStatus.OfTrailers(_response!);
-        return End(status, trailers);
-    }
-
     /// <summary>Ends the call because of this, and returns what the caller is to see.</summary>
     private RpcException End(Exception exception)
     {
@@ -273,17 +270,17 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
         return Failed();
     }
 
-    private Status End(Status status, Metadata trailers)
+    private void End(Status status, Metadata trailers)
     {
         if (!_outcome.TrySetResult(new Outcome(status, trailers)))
         {
-            return _outcome.Task.Result.Status;
+            return;
         }
 
         _channel.Ended(this);
         _deadline?.Dispose();
         _cancellation.Unregister();
-        _headers.TrySetException(Failure(status));
+        _headers.TrySetException(new RpcException(status, trailers));
         _ended.Cancel();
         HttpResponseMessage? response;
         lock (_gate)
@@ -293,7 +290,6 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
 
         // Resets the stream unless it has ended.
         response?.Dispose();
-        return status;
     }
 
     private void ThrowUnlessOk()
@@ -309,8 +305,6 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
         var outcome = _outcome.Task.Result;
         return new RpcException(outcome.Status, outcome.Trailers);
     }
-
-    private static RpcException Failure(Status status) => new(status);
 
     private Outcome Completed() =>
         _outcome.Task.IsCompleted
