@@ -4,7 +4,7 @@ namespace Orleans.Runtime;
 public interface IAddressable;
 
 /// <summary>An opaque key. Here it is text; the official one keeps its UTF-8 bytes.</summary>
-public readonly struct IdSpan : IEquatable<IdSpan>, IComparable<IdSpan>
+public readonly struct IdSpan : IEquatable<IdSpan>
 {
     private readonly string? _value;
 
@@ -13,8 +13,6 @@ public readonly struct IdSpan : IEquatable<IdSpan>, IComparable<IdSpan>
     public bool IsDefault => _value is null;
 
     public static IdSpan Create(string id) => new(id);
-
-    public int CompareTo(IdSpan other) => string.CompareOrdinal(_value, other._value);
 
     public bool Equals(IdSpan obj) => string.Equals(_value, obj._value, StringComparison.Ordinal);
 
@@ -27,14 +25,6 @@ public readonly struct IdSpan : IEquatable<IdSpan>, IComparable<IdSpan>
     public static bool operator ==(IdSpan left, IdSpan right) => left.Equals(right);
 
     public static bool operator !=(IdSpan left, IdSpan right) => !left.Equals(right);
-
-    public static bool operator <(IdSpan left, IdSpan right) => left.CompareTo(right) < 0;
-
-    public static bool operator >(IdSpan left, IdSpan right) => left.CompareTo(right) > 0;
-
-    public static bool operator <=(IdSpan left, IdSpan right) => left.CompareTo(right) <= 0;
-
-    public static bool operator >=(IdSpan left, IdSpan right) => left.CompareTo(right) >= 0;
 }
 
 /// <summary>The name of a grain class: its class name in lower case without a trailing "grain", or what <see cref="GrainTypeAttribute"/> says.</summary>

@@ -6,7 +6,8 @@ namespace Orleans.Runtime;
 
 /// <summary>
 /// One grain in memory: its object, its scheduler, and which turns may run now.
-/// A turn is admitted when nothing runs, when the class or method interleaves, or when everything that runs is read-only as it is.
+/// A turn is admitted when nothing runs that it must wait for: when all that runs interleaves, when its class or method interleaves,
+/// or when everything that does not interleave is read-only as it is.
 /// </summary>
 [DebuggerDisplay("{GrainId} {_phase}")]
 internal sealed class Activation : IGrainContext
@@ -23,7 +24,8 @@ internal sealed class Activation : IGrainContext
     private AsyncServiceScope? _services;
     private Phase _phase = Phase.Created;
     private int _running;
-    private int _runningReadOnly;
+    private int _blocking;
+    private int _blockingReadOnly;
     private long _lastUse;
     private DateTimeOffset _keepUntil = DateTimeOffset.MinValue;
     private DeactivationReason _reason;
@@ -94,10 +96,7 @@ internal sealed class Activation : IGrainContext
         lock (_gate)
         {
             _running--;
-            if (turn.IsReadOnly)
-            {
-                _runningReadOnly--;
-            }
+            CountBlocking(turn, -1);
 
             if (turn.IsUse)
             {
@@ -215,15 +214,22 @@ internal sealed class Activation : IGrainContext
     }
 
     private bool MayRun(Turn turn) =>
-        _running == 0 || _class.IsReentrant || turn.Interleaves || (turn.IsReadOnly && _runningReadOnly == _running);
+        _blocking == 0 || _class.IsReentrant || turn.Interleaves || (turn.IsReadOnly && _blockingReadOnly == _blocking);
+
+    // Turns that interleave are in nobody's way.
+    private void CountBlocking(Turn turn, int change)
+    {
+        if (!turn.Interleaves)
+        {
+            _blocking += change;
+            _blockingReadOnly += turn.IsReadOnly ? change : 0;
+        }
+    }
 
     private void Run(Turn turn)
     {
         _running++;
-        if (turn.IsReadOnly)
-        {
-            _runningReadOnly++;
-        }
+        CountBlocking(turn, 1);
 
         if (turn.IsUse)
         {
@@ -245,7 +251,7 @@ internal sealed class Activation : IGrainContext
                 _waiting.Remove(node);
                 Run(node.Value);
             }
-            else if (!includingInterleaving && _running > _runningReadOnly)
+            else if (!includingInterleaving && _blocking > _blockingReadOnly)
             {
                 return;
             }

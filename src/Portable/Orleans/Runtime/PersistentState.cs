@@ -29,11 +29,11 @@ internal sealed class PersistentState<T>(string name, GrainId grainId, IGrainSto
 
     public bool RecordExists => _record.RecordExists;
 
-    public Task ReadStateAsync() => Guard("ReadState", storage.ReadStateAsync(name, grainId, _record));
+    public Task ReadStateAsync() => Guard("ReadState", () => storage.ReadStateAsync(name, grainId, _record));
 
-    public Task WriteStateAsync() => Guard("WriteState", storage.WriteStateAsync(name, grainId, _record));
+    public Task WriteStateAsync() => Guard("WriteState", () => storage.WriteStateAsync(name, grainId, _record));
 
-    public Task ClearStateAsync() => Guard("ClearState", storage.ClearStateAsync(name, grainId, _record));
+    public Task ClearStateAsync() => Guard("ClearState", () => storage.ClearStateAsync(name, grainId, _record));
 
     public Task ReadStateAsync(CancellationToken cancellationToken) => Checked(ReadStateAsync, cancellationToken);
 
@@ -44,11 +44,11 @@ internal sealed class PersistentState<T>(string name, GrainId grainId, IGrainSto
     private static Task Checked(Func<Task> operation, CancellationToken cancellationToken) =>
         cancellationToken.IsCancellationRequested ? Task.FromCanceled(cancellationToken) : operation();
 
-    private async Task Guard(string operation, Task work)
+    private async Task Guard(string operation, Func<Task> work)
     {
         try
         {
-            await work;
+            await work();
         }
         catch (Exception exception) when (exception is not OrleansException)
         {
