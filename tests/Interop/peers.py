@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""PyTorch peers for DarkMatter's tests: tensors in, tensors out, both as safetensors; options in the input's metadata.
+
+    python3 tests/Interop/peers.py resnet|nt-xent|sgd|lars|knn|read INPUT OUTPUT
+
+Each command's docstring names its tensors and options. Errors leave with status 1 and one line on stderr.
+"""
+import sys
+
+import torch
+
+import losses
+import networks
+import tensorfile
+
+
+def resnet(tensors, options):
+    """Forward and backward of a backbone with given weights, float32, training mode.
+
+    in:  x [n, 3, H, W] · weight [n, F] (the loss is sum(features * weight)) · `p.NAME` every parameter and buffer, torchvision's names
+    options: backbone, width, stem
+    out: features [n, F] · evaluated [n, F] (evaluation mode, after the update of running statistics) · `grad.NAME` · `buffer.NAME`
+    """
+    net = networks.backbone(options["backbone"], int(options["width"]), options["stem"])
+    state = {name[2:]: tensor for name, tensor in tensors.items() if name.startswith("p.")}
+    missing, unexpected = net.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ValueError(f"resnet: missing {missing}, unexpected {unexpected}")
+    net.train()
+    features = net(tensors["x"])
+    (features * tensors["weight"]).sum().backward()
+    out = {"features": features}
+    out.update({f"grad.{name}": p.grad for name, p in net.named_parameters()})
+    out.update({f"buffer.{name}": b for name, b in net.named_buffers()})
+    net.eval()
+    with torch.no_grad():
+        out["evaluated"] = net(tensors["x"])
+    return out
+
+
+def nt_xent(tensors, options):
+    """NT-Xent in float64.
+
+    in:  first, second [N, D]: the views' embeddings, not normalised · options: temperature
+    out: loss [] · grad.first, grad.second [N, D], all float64
+    """
+    first, second = (tensors[name].double().requires_grad_() for name in ("first", "second"))
+    loss = losses.nt_xent(first, second, float(options["temperature"]))
+    loss.backward()
+    return {"loss": loss, "grad.first": first.grad, "grad.second": second.grad}
+
+
+def sgd(tensors, options):
+    """torch.optim.SGD on given gradients.
+
+    in:  `p.NAME` start values · `g.T.NAME` gradient of step T = 0.. · options: steps, lr (comma-separated, one per step), momentum,
+         nesterov, weight_decay, exclude_one_dimensional
+    out: `p.NAME` after the last step · `momentum.NAME`
+    """
+    parameters = {name[2:]: tensor.clone().requires_grad_() for name, tensor in tensors.items() if name.startswith("p.")}
+    exempt = options["exclude_one_dimensional"].lower() == "true"
+    groups = [{"params": [p], "weight_decay": 0.0 if exempt and p.dim() <= 1 else float(options["weight_decay"])}
+              for p in parameters.values()]
+    rates = [float(lr) for lr in options["lr"].split(",")]
+    optimizer = torch.optim.SGD(groups, lr=rates[0], momentum=float(options["momentum"]), nesterov=options["nesterov"].lower() == "true")
+    for step in range(int(options["steps"])):
+        for group in optimizer.param_groups:
+            group["lr"] = rates[step]
+        for name, p in parameters.items():
+            p.grad = tensors[f"g.{step}.{name}"].clone()
+        optimizer.step()
+    out = {f"p.{name}": p for name, p in parameters.items()}
+    out.update({f"momentum.{name}": optimizer.state[p]["momentum_buffer"] for name, p in parameters.items()
+                if optimizer.state[p].get("momentum_buffer") is not None})
+    return out
+
+
+def lars(tensors, options):
+    """LARS with the learning rate outside the momentum buffer (the FB and DeepMind codes), weight decay inside the trust ratio.
+
+    in, out: as `sgd`, and option trust_coefficient; parameters of one dimension are neither adapted nor decayed when excluded.
+    """
+    parameters = {name[2:]: tensor.double() for name, tensor in tensors.items() if name.startswith("p.")}
+    momenta = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    exempt = options["exclude_one_dimensional"].lower() == "true"
+    rates = [float(lr) for lr in options["lr"].split(",")]
+    for step in range(int(options["steps"])):
+        for name, p in parameters.items():
+            update = tensors[f"g.{step}.{name}"].double()
+            if not (exempt and p.dim() <= 1):
+                update = update + float(options["weight_decay"]) * p
+                weight_norm, update_norm = p.norm(), update.norm()
+                if weight_norm > 0 and update_norm > 0:
+                    update = update * (float(options["trust_coefficient"]) * weight_norm / update_norm)
+            momenta[name] = float(options["momentum"]) * momenta[name] + update
+            parameters[name] = p = p - rates[step] * momenta[name]
+    out = {f"p.{name}": p for name, p in parameters.items()}
+    out.update({f"momentum.{name}": m for name, m in momenta.items()})
+    return out
+
+
+def knn(tensors, options):
+    """Weighted kNN in float64. in: bank [N, D], labels [N] int64, queries [Q, D] · options: k, temperature, classes · out: predicted [Q]."""
+    return {"predicted": losses.knn_predict(tensors["bank"].double(), tensors["labels"].long(), tensors["queries"].double(),
+                                            int(options["k"]), float(options["temperature"]), int(options["classes"]))}
+
+
+def read(tensors, options):
+    """Reads a file and writes every tensor back as float64, so that a reader's and a writer's mistakes cannot cancel."""
+    return {name: tensor.double() for name, tensor in tensors.items()}
+
+
+COMMANDS = {"resnet": resnet, "nt-xent": nt_xent, "sgd": sgd, "lars": lars, "knn": knn, "read": read}
+
+
+def main():
+    if len(sys.argv) != 4 or sys.argv[1] not in COMMANDS:
+        sys.exit(f"usage: peers.py {'|'.join(COMMANDS)} INPUT OUTPUT")
+    torch.set_num_threads(1)
+    command, source, destination = sys.argv[1:]
+    try:
+        tensors, options = tensorfile.read(source)
+        tensorfile.write(destination, COMMANDS[command](tensors, options))
+    except (ValueError, KeyError, OSError) as problem:
+        sys.exit(f"peers.py {command}: {type(problem).__name__}: {problem}")
+
+
+if __name__ == "__main__":
+    main()
