@@ -6,7 +6,7 @@ public enum OptimizerName
     /// <summary>Stochastic gradient descent with momentum, as torch.optim.SGD defines it.</summary>
     Sgd = 0,
 
-    /// <summary>Layer-wise adaptive rate scaling (You et al. 2017) for large batches; Lars.cs states the variant.</summary>
+    /// <summary>Layer-wise adaptive rate scaling (You et al. 2017) for large batches; Optimizer.cs states the variant.</summary>
     Lars = 1,
 }
 

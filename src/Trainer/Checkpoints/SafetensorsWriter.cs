@@ -1,0 +1,104 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace DarkMatter.Trainer.Checkpoints;
+
+/// <summary>A tensor to be written.</summary>
+/// <param name="Name">Unique in its file.</param>
+/// <param name="Type">Element type.</param>
+/// <param name="Shape">Dimensions, row-major.</param>
+/// <param name="Data">Exactly the bytes that type and shape need, little-endian.</param>
+public sealed record SafetensorsItem(string Name, SafetensorsType Type, IReadOnlyList<long> Shape, ReadOnlyMemory<byte> Data);
+
+/// <summary>Writes safetensors files: sorted by element size, then name, as the reference implementation does, so that all are aligned.</summary>
+public static class SafetensorsWriter
+{
+    /// <summary>Writes a file through to the disk. An existing file is replaced.</summary>
+    /// <returns>The number of bytes and their SHA-256, taken while writing.</returns>
+    /// <exception cref="ArgumentException">Two items share a name, or an item's data does not fit its type and shape.</exception>
+    /// <exception cref="IOException">The disk is full or fails.</exception>
+    public static (long Bytes, byte[] Sha256) Write(
+        string path, IEnumerable<SafetensorsItem> items, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        var sorted = items.OrderByDescending(i => i.Type.ElementBytes()).ThenBy(i => i.Name, StringComparer.Ordinal).ToList();
+        Check(sorted);
+        var header = Header(sorted, metadata);
+
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
+        Append(header);
+        foreach (var item in sorted)
+            Append(item.Data.Span);
+        file.Flush(flushToDisk: true);
+        return (file.Length, hash.GetHashAndReset());
+
+        void Append(ReadOnlySpan<byte> bytes)
+        {
+            // In pieces that stay in the cache between hashing and writing.
+            for (; bytes.Length > 0; bytes = bytes[Math.Min(bytes.Length, 1 << 18)..])
+            {
+                var piece = bytes[..Math.Min(bytes.Length, 1 << 18)];
+                hash.AppendData(piece);
+                file.Write(piece);
+            }
+        }
+    }
+
+    private static void Check(List<SafetensorsItem> items)
+    {
+        var names = new HashSet<string>(StringComparer.Ordinal) { "__metadata__" };
+        foreach (var item in items)
+        {
+            if (!names.Add(item.Name))
+                throw new ArgumentException($"safetensors: the name '{item.Name}' is taken", nameof(items));
+            var needed = item.Shape.Aggregate((long)item.Type.ElementBytes(), (bytes, size) => checked(bytes * size));
+            if (item.Data.Length != needed)
+                throw new ArgumentException($"safetensors: tensor '{item.Name}' of {item.Type.Name()} [{string.Join(", ", item.Shape)}] needs {needed} bytes and has {item.Data.Length}", nameof(items));
+        }
+    }
+
+    /// <summary>Length prefix and JSON, padded with spaces so that the data begins at a multiple of 8 bytes.</summary>
+    private static byte[] Header(List<SafetensorsItem> items, IReadOnlyDictionary<string, string>? metadata)
+    {
+        using var buffer = new MemoryStream();
+        buffer.SetLength(8);
+        buffer.Position = 8;
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            if (metadata is { Count: > 0 })
+            {
+                json.WriteStartObject("__metadata__");
+                foreach (var (key, value) in metadata.OrderBy(m => m.Key, StringComparer.Ordinal))
+                    json.WriteString(key, value);
+                json.WriteEndObject();
+            }
+
+            long offset = 0;
+            foreach (var item in items)
+            {
+                json.WriteStartObject(item.Name);
+                json.WriteString("dtype", item.Type.Name());
+                json.WriteStartArray("shape");
+                foreach (var size in item.Shape)
+                    json.WriteNumberValue(size);
+                json.WriteEndArray();
+                json.WriteStartArray("data_offsets");
+                json.WriteNumberValue(offset);
+                json.WriteNumberValue(offset += item.Data.Length);
+                json.WriteEndArray();
+                json.WriteEndObject();
+            }
+
+            json.WriteEndObject();
+        }
+
+        buffer.Position = buffer.Length;
+        while (buffer.Length % 8 != 0)
+            buffer.WriteByte((byte)' ');
+        var header = buffer.ToArray();
+        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)(header.Length - 8));
+        return header;
+    }
+}

@@ -1,0 +1,40 @@
+using DarkMatter.Trainer.Models;
+using static TorchSharp.torch;
+
+namespace DarkMatter.Trainer.Methods;
+
+/// <summary>
+/// One way to learn without labels: its networks, its loss on this rank's images, its moving averages and its energy. A method sees the
+/// tensors of its rank and a <see cref="Gather"/>; it never sees the network between ranks.
+/// </summary>
+public interface IMethod : IDisposable
+{
+    /// <summary>As the recipe spells it.</summary>
+    string Name { get; }
+
+    /// <summary>V, how many views of each image a step needs.</summary>
+    int Views { get; }
+
+    /// <summary>Everything that is trained, averaged or remembered; its state is what a checkpoint holds.</summary>
+    nn.Module Network { get; }
+
+    /// <summary>What remains when training is done: evaluated and exported.</summary>
+    ResNet Backbone { get; }
+
+    /// <summary>This rank's part of the loss; the parts of all ranks sum to the loss of the global batch.</summary>
+    /// <param name="x">[V·n, 3, H, W] float32: view 1 of the n images, then view 2, …</param>
+    MethodLoss Loss(Tensor x);
+
+    /// <summary>Called after every optimizer update: moving averages belong here.</summary>
+    /// <param name="step">Updates applied, this one included.</param>
+    /// <param name="totalSteps">Updates of the whole run.</param>
+    void AfterUpdate(long step, long totalSteps);
+
+    /// <summary>A scalar for each pair, low where x and y are compatible: [n, 3, H, W] twice → [n].</summary>
+    Tensor Energy(Tensor x, Tensor y);
+}
+
+/// <summary>What a method's forward pass gives.</summary>
+/// <param name="Value">Scalar, differentiable.</param>
+/// <param name="Embeddings">This rank's unit embeddings, float32, detached: [V·n, D].</param>
+public sealed record MethodLoss(Tensor Value, Tensor Embeddings);

@@ -1,0 +1,28 @@
+namespace DarkMatter.Trainer.Optimizers;
+
+/// <summary>
+/// The learning rate of every step: linear from near 0 to the peak, then a half cosine. A pure function of the step. Source:
+/// Loshchilov &amp; Hutter 2016 without restarts, after Goyal et al. 2017's warm-up.
+/// </summary>
+/// <param name="options">Peak, warm-up and end.</param>
+/// <param name="totalSteps">Steps of the whole run, 1 and above.</param>
+public sealed class Schedule(OptimizerOptions options, long totalSteps)
+{
+    /// <summary>Steps of the whole run.</summary>
+    public long TotalSteps { get; } = totalSteps >= 1
+        ? totalSteps
+        : throw new ArgumentOutOfRangeException(nameof(totalSteps), totalSteps, "A schedule needs at least one step.");
+
+    /// <summary>Steps that warm up.</summary>
+    public long WarmupSteps { get; } = (long)Math.Round(options.Warmup * totalSteps);
+
+    /// <summary>The learning rate of the step that makes update <paramref name="step"/> + 1; it counts from 0.</summary>
+    public double At(long step)
+    {
+        if (step < WarmupSteps)
+            return options.LearningRate * (step + 1) / WarmupSteps;
+        var progress = Math.Min(1, (double)(step - WarmupSteps) / (TotalSteps - WarmupSteps));
+        var end = options.LearningRate * options.FinalLearningRate;
+        return end + ((options.LearningRate - end) * 0.5 * (1 + Math.Cos(Math.PI * progress)));
+    }
+}

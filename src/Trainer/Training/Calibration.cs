@@ -1,0 +1,36 @@
+using System.Runtime.InteropServices;
+using DarkMatter.Trainer.Collectives;
+
+namespace DarkMatter.Trainer.Training;
+
+/// <summary>Turns a time budget into a number of steps: rank 0 measures the first steps, decides once, and tells the others.</summary>
+/// <param name="options">Budget and how many steps to measure.</param>
+/// <param name="state">Gets the plan.</param>
+/// <param name="ranks">The generation.</param>
+/// <param name="session">Is told, on rank 0.</param>
+public sealed class Calibration(TrainOptions options, TrainState state, ICollective ranks, ITrainingSession session)
+{
+    private readonly List<TimeSpan> _measured = [];
+    private int _steps;
+
+    /// <summary>Counts a step.</summary>
+    /// <returns>True once: when this step fixed the plan.</returns>
+    public bool StepTook(TimeSpan elapsed)
+    {
+        if (state.Planned || options.Budget is not { } budget)
+            return false;
+        if (_steps++ >= StepPlan.WarmupSteps)
+            _measured.Add(elapsed);
+        if (_measured.Count < options.CalibrationSteps)
+            return false;
+
+        var total = StepPlan.Decide(options.TotalSteps, state.Step, state.Trained, _measured, budget);
+        if (ranks.World > 1)
+            ranks.Broadcast(MemoryMarshal.AsBytes(new Span<long>(ref total)), root: 0);
+        state.TotalSteps = total;
+        state.Planned = true;
+        if (ranks.Rank == 0)
+            session.StepsPlanned(total);
+        return true;
+    }
+}

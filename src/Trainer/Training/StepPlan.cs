@@ -1,0 +1,25 @@
+namespace DarkMatter.Trainer.Training;
+
+/// <summary>How many steps fit a time budget; decided once, from the rate of the first steps.</summary>
+public static class StepPlan
+{
+    /// <summary>Steps before the rate is measured: they compile code and fill caches.</summary>
+    public const int WarmupSteps = 2;
+
+    /// <summary>The part of the budget that is planned with; the rest absorbs a rate that falls.</summary>
+    public const double Planned = 0.97;
+
+    /// <summary>The total number of steps of the run.</summary>
+    /// <param name="limit">What the recipe allows without a budget.</param>
+    /// <param name="done">Steps applied.</param>
+    /// <param name="elapsed">Time the run has trained.</param>
+    /// <param name="measured">Durations of the measured steps, at least one.</param>
+    /// <param name="budget">Time for all steps.</param>
+    public static long Decide(long limit, long done, TimeSpan elapsed, IReadOnlyList<TimeSpan> measured, TimeSpan budget)
+    {
+        var perStep = measured.Average(m => m.TotalSeconds);
+        var left = (budget.TotalSeconds * Planned) - elapsed.TotalSeconds;
+        var fits = done + (long)Math.Max(0, left / Math.Max(perStep, 1e-6));
+        return Math.Min(limit, Math.Max(fits, done + 1));
+    }
+}

@@ -1,0 +1,74 @@
+using System.Diagnostics;
+using DarkMatter.Trainer.Collectives;
+
+namespace DarkMatter.Trainer.Training;
+
+/// <summary>A collective that adds up how long its calls blocked: communication that no computation hides.</summary>
+/// <param name="inner">Does the work.</param>
+public sealed class TimedCollective(ICollective inner) : ICollective
+{
+    private long _ticks;
+
+    /// <inheritdoc/>
+    public int Rank => inner.Rank;
+
+    /// <inheritdoc/>
+    public int World => inner.World;
+
+    /// <inheritdoc/>
+    public long Generation => inner.Generation;
+
+    /// <summary>Time blocked since the last call of this method.</summary>
+    public TimeSpan TakeBlocked()
+    {
+        var blocked = Stopwatch.GetElapsedTime(0, _ticks);
+        _ticks = 0;
+        return blocked;
+    }
+
+    /// <inheritdoc/>
+    public void AllReduceSum(Span<float> buffer)
+    {
+        var start = Stopwatch.GetTimestamp();
+        inner.AllReduceSum(buffer);
+        _ticks += Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <inheritdoc/>
+    public void AllReduceSum(Span<double> buffer)
+    {
+        var start = Stopwatch.GetTimestamp();
+        inner.AllReduceSum(buffer);
+        _ticks += Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <inheritdoc/>
+    public Task AllReduceSumAsync(Memory<float> buffer) => inner.AllReduceSumAsync(buffer);
+
+    /// <inheritdoc/>
+    public void AllGather(ReadOnlySpan<byte> mine, Span<byte> all, ReadOnlySpan<int> counts)
+    {
+        var start = Stopwatch.GetTimestamp();
+        inner.AllGather(mine, all, counts);
+        _ticks += Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <inheritdoc/>
+    public void Broadcast(Span<byte> buffer, int root)
+    {
+        var start = Stopwatch.GetTimestamp();
+        inner.Broadcast(buffer, root);
+        _ticks += Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <inheritdoc/>
+    public void Barrier()
+    {
+        var start = Stopwatch.GetTimestamp();
+        inner.Barrier();
+        _ticks += Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => inner.DisposeAsync();
+}

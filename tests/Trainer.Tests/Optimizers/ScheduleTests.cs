@@ -1,0 +1,46 @@
+using DarkMatter.Trainer.Optimizers;
+
+namespace DarkMatter.Trainer.Tests.Optimizers;
+
+public sealed class ScheduleTests
+{
+    private static readonly OptimizerOptions Options = new() { LearningRate = 2, Warmup = 0.1 };
+
+    [Theory]
+    [InlineData(0, 0.2)]        // 2 · 1/10
+    [InlineData(4, 1.0)]        // 2 · 5/10
+    [InlineData(9, 2.0)]        // the last warm-up step reaches the peak
+    [InlineData(10, 2.0)]       // cos 0
+    [InlineData(55, 1.0)]       // half of the 90 cosine steps: cos π/2
+    [InlineData(40, 1.5)]       // a third: ½(1 + cos π/3) = ¾
+    [InlineData(99, 0.000609234)] // 2 · ½(1 + cos(89π/90))
+    public void At_HundredStepsTenOfThemWarmUp_IsLinearThenCosine(long step, double expected) =>
+        new Schedule(Options, 100).At(step).ShouldBe(expected, 1e-6);
+
+    [Fact]
+    public void At_WithoutWarmUp_StartsAtThePeak() =>
+        new Schedule(Options with { Warmup = 0 }, 100).At(0).ShouldBe(2);
+
+    [Fact]
+    public void At_WithAnEnd_NeverFallsBelowIt()
+    {
+        var schedule = new Schedule(Options with { FinalLearningRate = 0.25 }, 1000);
+        Enumerable.Range(100, 900).Select(s => schedule.At(s)).Min().ShouldBe(0.5, 1e-4);
+        schedule.At(5000).ShouldBe(0.5, "past the plan the rate stays at its end");
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(7)]
+    public void At_VeryFewSteps_IsPositiveAndAtMostThePeak(long total)
+    {
+        var schedule = new Schedule(Options with { Warmup = 0.5 }, total);
+        for (var step = 0; step < total; step++)
+            schedule.At(step).ShouldBeInRange(1e-9, 2);
+    }
+
+    [Fact]
+    public void Constructor_NoSteps_IsRefused() =>
+        Should.Throw<ArgumentOutOfRangeException>(() => new Schedule(Options, 0)).Message.ShouldContain("at least one step");
+}
