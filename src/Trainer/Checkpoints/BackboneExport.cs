@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
-using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Checkpoints;
 

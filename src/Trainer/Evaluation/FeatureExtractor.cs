@@ -1,6 +1,5 @@
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Evaluation;

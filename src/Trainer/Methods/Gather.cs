@@ -26,16 +26,16 @@ public sealed class Gather : SingleTensorFunction<Gather>
     public override Tensor forward(AutogradContext ctx, params object[] vars)
     {
         var (x, ranks, rows) = ((Tensor)vars[0], (ICollective)vars[1], (IReadOnlyList<int>)vars[2]);
-        ctx.save_data(nameof(ranks), ranks);
-        ctx.save_data(nameof(rows), rows);
+        ctx.save_data("ranks", ranks);
+        ctx.save_data("rows", rows);
         return ranks.AllGather(x, rows);
     }
 
     /// <inheritdoc/>
     public override List<Tensor> backward(AutogradContext ctx, Tensor grad_output)
     {
-        var ranks = (ICollective)ctx.get_data(nameof(ranks));
-        var rows = (IReadOnlyList<int>)ctx.get_data(nameof(rows));
+        var ranks = (ICollective)ctx.get_data("ranks")!;
+        var rows = (IReadOnlyList<int>)ctx.get_data("rows")!;
         using var sum = grad_output.contiguous().clone();
         ranks.AllReduceSum(sum);
         var mine = sum.narrow(0, rows.Take(ranks.Rank).Sum(), rows[ranks.Rank]);

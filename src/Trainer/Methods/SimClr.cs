@@ -1,6 +1,5 @@
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 using static TorchSharp.torch.nn.functional;
@@ -77,7 +76,7 @@ public sealed class SimClr : IMethod
         var positive = ((i + n) % (2 * n)) + (2 * share.Offset);              // [2n]    where the other view of its image stands
 
         var similarity = z.matmul(all.t()) / temperature;                     // [2n, 2N]
-        similarity = similarity.scatter(1, self, full_like(self, double.NegativeInfinity, dtype: z.dtype));
+        similarity = similarity.scatter(1, self, full([2 * n, 1], double.NegativeInfinity, dtype: z.dtype, device: z.device));
         return cross_entropy(similarity, positive, reduction: Reduction.Sum) / (2 * share.Total);
     }
 

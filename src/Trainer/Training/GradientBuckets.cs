@@ -40,10 +40,10 @@ public sealed class GradientBuckets : IDisposable
             _hook = stack.OnGradientReady(parameters, Ready);
     }
 
-    /// <summary>The gradients, in the parameters' order; after <see cref="Finish"/> those of the global batch.</summary>
+    /// <summary>The gradients, in the parameters' order; after <see cref="Finish(Span{double})"/> those of the global batch.</summary>
     public IReadOnlyList<Tensor> Gradients { get; }
 
-    /// <summary>Time the last <see cref="Finish"/> waited for other ranks.</summary>
+    /// <summary>Time the last <see cref="Finish(Span{double})"/> waited for other ranks.</summary>
     public TimeSpan Waited { get; private set; }
 
     /// <summary>Sets all gradients to 0 before backward; <paramref name="extras"/> are this rank's summands of the numbers that ride along.</summary>

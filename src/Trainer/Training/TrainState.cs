@@ -6,6 +6,7 @@ using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

@@ -1,5 +1,4 @@
 using DarkMatter.Trainer.Evaluation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Evaluation;

@@ -1,6 +1,5 @@
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
-using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
