@@ -33,16 +33,16 @@ public static class StateHash
         var i = 0;
         for (; i + 4 <= words.Length; i += 4)
         {
-            a = BitOperations.RotateLeft((a ^ words[i]) * P1, 31);
-            b = BitOperations.RotateLeft((b ^ words[i + 1]) * P1, 31);
-            c = BitOperations.RotateLeft((c ^ words[i + 2]) * P1, 31);
-            d = BitOperations.RotateLeft((d ^ words[i + 3]) * P1, 31);
+            a = BitOperations.RotateLeft(a + (words[i] * P2), 31) * P1;
+            b = BitOperations.RotateLeft(b + (words[i + 1] * P2), 31) * P1;
+            c = BitOperations.RotateLeft(c + (words[i + 2] * P2), 31) * P1;
+            d = BitOperations.RotateLeft(d + (words[i + 3] * P2), 31) * P1;
         }
 
         for (; i < words.Length; i++)
-            a = BitOperations.RotateLeft((a ^ words[i]) * P1, 31);
+            a = BitOperations.RotateLeft(a + (words[i] * P2), 31) * P1;
         foreach (var rest in bytes[(words.Length * sizeof(ulong))..])
-            b = BitOperations.RotateLeft((b ^ rest) * P1, 31);
+            b = BitOperations.RotateLeft(b + (rest * P2), 31) * P1;
         return Mix(a ^ Mix(b ^ Mix(c ^ Mix(d ^ (ulong)bytes.Length))));
     }
 

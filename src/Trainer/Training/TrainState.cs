@@ -17,6 +17,9 @@ namespace DarkMatter.Trainer.Training;
 /// </summary>
 public sealed class TrainState : IDisposable
 {
+    /// <summary>torch has one random generator per process; ranks that are threads of one take turns.</summary>
+    private static readonly Lock Generator = new();
+
     private readonly TensorSet _model;
     private readonly TensorSet _momenta;
 
@@ -70,9 +73,14 @@ public sealed class TrainState : IDisposable
         if (share.Total != options.GlobalBatch)
             throw new ArgumentException($"run '{options.Run}': the {ranks.World} ranks hold {string.Join(" + ", share.Counts)} = {share.Total} images of a step, but the global batch is {options.GlobalBatch}; the lanes are not dealt out completely", nameof(options));
         var bfloat16 = AgreeOnBFloat16(options.Precision, ranks, stack);
-        manual_seed(options.Seed);
         var norm = new Normalization(stack, options.SyncBatchNorm ? ranks : null);
-        var method = new SimClr(options.Method, options.Model, norm, share, bfloat16);
+        SimClr method;
+        lock (Generator)
+        {
+            manual_seed(options.Seed);
+            method = new SimClr(options.Method, options.Model, norm, share, bfloat16);
+        }
+
         if (device(options.Device) is { type: not TorchSharp.DeviceType.CPU } accelerator)
             method.Network.to(accelerator);
 

@@ -5,6 +5,7 @@ using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Tests.Checkpoints;
 
+[Collection(TorchCollection.Name)]
 public sealed class CheckpointTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("checkpoints").FullName;

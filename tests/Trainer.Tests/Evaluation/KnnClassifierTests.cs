@@ -1,8 +1,10 @@
 using DarkMatter.Trainer.Evaluation;
+using DarkMatter.Trainer.Tests.Training;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Evaluation;
 
+[Collection(TorchCollection.Name)]
 public sealed class KnnClassifierTests
 {
     [Theory]

@@ -10,11 +10,12 @@ using static TorchSharp.torch;
 namespace DarkMatter.Trainer.Tests.Methods;
 
 /// <summary>Invariant 7: W ranks on a global batch compute the loss and every parameter's gradient of one rank on that batch.</summary>
+[Collection(TorchCollection.Name)]
 public sealed class GradientRuleTests
 {
     private const int Images = 12, Size = 16;
     private static readonly Lock Generator = new();
-    private static readonly ResNetOptions Model = new() { Width = 8, Stem = ResNetStem.SmallStride2 };
+    private static readonly ResNetOptions Model = new() { Width = 8, Stem = ResNetStem.Small };
     private static readonly SimClrOptions Method = new() { Temperature = 0.2, ProjectorHidden = 24, ProjectorOutput = 16 };
 
     [Theory]

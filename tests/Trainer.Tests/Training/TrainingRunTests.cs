@@ -6,6 +6,7 @@ using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Tests.Training;
 
+[Collection(TorchCollection.Name)]
 public sealed class TrainingRunTests : IDisposable
 {
     internal static readonly TrainOptions Options = new()
@@ -71,7 +72,7 @@ public sealed class TrainingRunTests : IDisposable
         var thrown = Should.Throw<TrainingDivergedException>(() => Run(wild, new OnlyRank(), session));
         thrown.Step.ShouldBe(session.Steps.Count);
         thrown.Message.ShouldContain($"run 'test', step {session.Steps.Count}:");
-        thrown.Message.ShouldContain("the step was not applied. Try a lower optimizer.lr (it was 1e+30");
+        thrown.Message.ShouldContain("the step was not applied. Try a lower optimizer.lr (it was ");
     }
 
     [Fact]
@@ -142,10 +143,12 @@ public sealed class TrainingRunTests : IDisposable
     internal static TrainResult Run(TrainOptions options, ICollective ranks, RecordedSession session) =>
         TrainingRun.Execute(options, step => new SyntheticViews(options, step), ranks, session, CancellationToken.None);
 
+    /// <summary>With a small learning rate: at a large one float32 rounding grows tenfold per step on this tiny batch, for any program.</summary>
     private static double[] Losses(int world)
     {
+        var calm = Options with { Optimizer = Options.Optimizer with { LearningRate = 2e-4 } };
         var sessions = new RecordedSession[world];
-        ThreadRanks.Run(world, ranks => Run(Share(Options, ranks), ranks, sessions[ranks.Rank] = new RecordedSession()));
+        ThreadRanks.Run(world, ranks => Run(Share(calm, ranks), ranks, sessions[ranks.Rank] = new RecordedSession()));
         foreach (var other in sessions)
             other.Steps.Select(s => (s.Loss, s.StateHash)).ShouldBe(sessions[0].Steps.Select(s => (s.Loss, s.StateHash)), "every rank reports the same");
         return [.. sessions[0].Steps.Select(s => s.Loss)];
