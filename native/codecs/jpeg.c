@@ -139,6 +139,9 @@ static int32_t decode(struct dm_jpeg *jpeg, const uint8_t *data, size_t size, co
     if (status != DM_OK)
         return status;
 
+    if (want != NULL && ((JDIMENSION)want->x >= info->image_width || (JDIMENSION)want->y >= info->image_height))
+        return dm_fail(codec, DM_MISUSE, "the region lies outside the image");
+
     int cmyk = info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK;
     info->out_color_space = is_gray(info) ? JCS_GRAYSCALE : cmyk ? JCS_CMYK : JCS_RGB;
     info->scale_num = 1;
@@ -156,8 +159,6 @@ static int32_t decode(struct dm_jpeg *jpeg, const uint8_t *data, size_t size, co
         left = left < 0 ? 0 : left;
         right = right > width ? width : right;
         bottom = bottom > height ? height : bottom;
-        if (left >= right || top >= bottom)
-            return dm_fail(codec, DM_MISUSE, "the region lies outside the image");
     }
 
     if (left > 0 || right < width) {
