@@ -29,8 +29,11 @@ internal sealed class ResampleWeights
         var scale = length / outputSize;
         var support = Math.Max(1, scale);
         var inverse = 1 / support;
-        var least = Math.Max(0, (int)Math.Floor(start));
-        var most = Math.Min(sourceSize, (int)Math.Ceiling(start + length));
+        // Relative to the crop's first whole pixel, so that the weights do not depend on how much around the crop was decoded.
+        var origin = (int)Math.Floor(start);
+        var offset = start - origin;
+        var least = Math.Max(0, -origin);
+        var most = Math.Min(sourceSize - origin, (int)Math.Ceiling(offset + length));
         Stride = (int)Math.Ceiling(support) * 2 + 1;
         if (_first.Length < outputSize)
         {
@@ -43,7 +46,7 @@ internal sealed class ResampleWeights
 
         for (var output = 0; output < outputSize; output++)
         {
-            var center = start + (output + 0.5) * scale;
+            var center = offset + (output + 0.5) * scale;
             var first = Math.Max(least, (int)(center - support + 0.5));
             var end = Math.Min(most, (int)(center + support + 0.5));
             var weights = _weights.AsSpan(output * Stride, end - first);
@@ -58,7 +61,7 @@ internal sealed class ResampleWeights
             var normal = (float)(1 / sum);
             foreach (ref var weight in weights)
                 weight *= normal;
-            _first[output] = first;
+            _first[output] = origin + first;
             _taps[output] = weights.Length;
         }
     }

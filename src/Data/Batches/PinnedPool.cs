@@ -6,9 +6,13 @@ internal sealed class PinnedPool(int mostKept)
     private readonly Lock _gate = new();
     private readonly List<byte[]> _kept = [];
     private int _rented;
+    private int _allocated;
 
     /// <summary>Buffers that were rented and not returned.</summary>
     public int Rented => Volatile.Read(ref _rented);
+
+    /// <summary>Buffers that had to be made, because none was free.</summary>
+    public int Allocated => Volatile.Read(ref _allocated);
 
     public byte[] Rent(int bytes)
     {
@@ -26,6 +30,7 @@ internal sealed class PinnedPool(int mostKept)
             }
         }
 
+        Interlocked.Increment(ref _allocated);
         return GC.AllocateUninitializedArray<byte>(bytes, pinned: true);
     }
 

@@ -69,6 +69,9 @@ public sealed class PretrainLoader : IAsyncDisposable
     /// <summary>Buffers handed out and not yet given back: 0 after every batch and the loader are disposed.</summary>
     internal int BuffersRented => _pool.Rented;
 
+    /// <summary>Buffers made since the loader was opened.</summary>
+    internal int BuffersAllocated => _pool.Allocated;
+
     /// <summary>Opens a dataset; reading ahead from <see cref="PretrainLoaderOptions.StartStep"/> begins with the first read.</summary>
     /// <exception cref="ArgumentException">The options are unsound; the message lists every problem.</exception>
     /// <exception cref="DatasetException">The dataset is missing or damaged, or has fewer images than lanes.</exception>
@@ -77,7 +80,12 @@ public sealed class PretrainLoader : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         if (options.FindProblems() is { Count: > 0 } problems)
             throw new ArgumentException($"The loader's options are unsound: {string.Join("; ", problems)}.", nameof(options));
-        var dataset = Dataset.Open(options.DatasetPath);
+        return Open(options, Dataset.Open(options.DatasetPath));
+    }
+
+    /// <summary>Opens a dataset wherever it lies; it belongs to the loader from now on.</summary>
+    internal static PretrainLoader Open(PretrainLoaderOptions options, Dataset dataset)
+    {
         if (dataset.Catalog.SampleCount < options.LaneCount)
         {
             dataset.Dispose();
@@ -94,6 +102,7 @@ public sealed class PretrainLoader : IAsyncDisposable
     /// <exception cref="TimeoutException">No batch was ready within <see cref="PretrainLoaderOptions.ReadTimeout"/>.</exception>
     public async ValueTask<PretrainBatch> ReadAsync(CancellationToken cancellation)
     {
+        cancellation.ThrowIfCancellationRequested();
         if (Interlocked.Exchange(ref _reading, 1) != 0)
             throw new InvalidOperationException("A read is under way; await it before the next one.");
         try

@@ -32,10 +32,11 @@ internal sealed class ViewMaker(Dataset dataset, DecodedCache? cache, long seed,
         var file = Wait(dataset.ReadAsync(sample.Shard, index.Image(sample.Sample), _file, cancellation)).Span;
         var info = _codec.Probe(file);
         Draw(parameters, planned, epoch, info.Width, info.Height);
-        if (cache is not null && DecodedCache.Suits(info))
+        if (DecodedCache.Suits(info))
         {
+            // Whole also where nothing is cached: the bytes must not depend on what the cache has room for.
             var whole = _codec.Decode(file);
-            cache.Add(number, key, whole);
+            cache?.Add(number, key, whole);
             Render(whole, parameters, batch, row);
         }
         else

@@ -84,8 +84,9 @@ public sealed class Dataset : IDisposable
         var count = await _store.ReadAsync(tar, member.Offset, into, cancellation);
         if (count < member.Length)
         {
+            var length = await _store.FindLengthAsync(tar, cancellation) ?? 0;
             throw new DatasetException(
-                $"the shard is cut off: it ends at byte {member.Offset + count}, but a member reaches to {member.Offset + member.Length}",
+                $"the shard is cut off: it has {length} bytes instead of {Catalog.Shards[shard].TarBytes}",
                 Path.Combine(_store.Location, tar), "Copy the shard again, or pack the dataset again.");
         }
 
