@@ -1,0 +1,77 @@
+using System.Collections.Immutable;
+using Orleans;
+
+namespace DarkMatter.Grains;
+
+/// <summary>One membership in the ledger: who trained which lanes from where to where.</summary>
+[GenerateSerializer, Alias("darkmatter.GenerationRecord")]
+public sealed record GenerationRecord
+{
+    /// <summary>1 for the first.</summary>
+    [Id(0)]
+    public long Number { get; init; }
+
+    /// <summary>Steps already applied when it began.</summary>
+    [Id(1)]
+    public long StartStep { get; init; }
+
+    /// <summary>Steps applied by every rank of it. Those above the next generation's start are repeated there.</summary>
+    [Id(2)]
+    public long CommittedStep { get; init; }
+
+    /// <summary>Names in rank order.</summary>
+    [Id(3)]
+    public ImmutableArray<string> Trainers { get; init; } = [];
+
+    [Id(4)]
+    public int Lanes { get; init; }
+
+    /// <summary>Why it began.</summary>
+    [Id(5)]
+    public string Reason { get; init; } = "";
+}
+
+/// <summary>Everything stored of a run.</summary>
+[GenerateSerializer, Alias("darkmatter.RunRecord")]
+public sealed record RunRecord
+{
+    [Id(0)]
+    public RunState State { get; init; }
+
+    [Id(1)]
+    public string Reason { get; init; } = "";
+
+    [Id(2)]
+    public RunPlan Plan { get; init; } = new();
+
+    [Id(3)]
+    public long TotalSteps { get; init; }
+
+    /// <summary>Rank 0 has fixed <see cref="TotalSteps"/>.</summary>
+    [Id(4)]
+    public bool StepsFixed { get; init; }
+
+    [Id(5)]
+    public ImmutableList<GenerationRecord> Generations { get; init; } = [];
+
+    [Id(6)]
+    public RunProgress Progress { get; init; } = new();
+
+    /// <summary>Newest first; at most <see cref="Run.KeptCheckpoints"/>.</summary>
+    [Id(7)]
+    public ImmutableList<CheckpointRecord> Checkpoints { get; init; } = [];
+
+    [Id(8)]
+    public long Quarantined { get; init; }
+
+    [Id(9)]
+    public long StartStep { get; init; }
+
+    [Id(10)]
+    public CheckpointRecord? StartCheckpoint { get; init; }
+
+    /// <summary>Number of the newest generation; 0 before the first.</summary>
+    public long Generation => Generations.IsEmpty ? 0 : Generations[^1].Number;
+
+    public bool IsLive => State is RunState.Waiting or RunState.Training;
+}

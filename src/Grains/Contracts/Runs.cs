@@ -1,0 +1,267 @@
+using System.Collections.Immutable;
+using Orleans;
+using Orleans.Concurrency;
+
+namespace DarkMatter.Grains;
+
+/// <summary>The life of a run. Stored: values never change their meaning.</summary>
+[GenerateSerializer, Alias("darkmatter.RunState")]
+public enum RunState
+{
+    /// <summary>Not created.</summary>
+    None = 0,
+
+    /// <summary>Waits for its trainers.</summary>
+    Waiting = 1,
+
+    /// <summary>Its trainers train.</summary>
+    Training = 2,
+
+    /// <summary>Every rank took every step.</summary>
+    Completed = 3,
+
+    /// <summary>Ended by a failure; it can be resumed.</summary>
+    Failed = 4,
+
+    /// <summary>Ended on request; it can be resumed.</summary>
+    Stopped = 5,
+}
+
+/// <summary>What a run was created with.</summary>
+[GenerateSerializer, Alias("darkmatter.RunPlan")]
+public sealed record RunPlan
+{
+    /// <summary>The resolved recipe in canonical order.</summary>
+    [Id(0)]
+    public string RecipeYaml { get; init; } = "";
+
+    /// <summary>Trainers wanted; at least 1, at most <see cref="Lanes"/>.</summary>
+    [Id(1)]
+    public int World { get; init; } = 1;
+
+    /// <summary>Fixed streams of samples; at least 1.</summary>
+    [Id(2)]
+    public int Lanes { get; init; } = 1;
+
+    /// <summary>Images of one step over all ranks; a multiple of <see cref="Lanes"/>.</summary>
+    [Id(3)]
+    public int Batch { get; init; } = 1;
+
+    /// <summary>Steps of the run; 0 while rank 0 has not measured its speed.</summary>
+    [Id(4)]
+    public long TotalSteps { get; init; }
+
+    /// <summary>Where the catalog is, as the silo sees it.</summary>
+    [Id(5)]
+    public string Dataset { get; init; } = "";
+
+    /// <summary>Digest of the catalog: a run never changes its images.</summary>
+    [Id(6)]
+    public string DatasetDigest { get; init; } = "";
+
+    /// <summary>Images of one epoch.</summary>
+    [Id(7)]
+    public long Samples { get; init; }
+}
+
+/// <summary>A published checkpoint.</summary>
+[GenerateSerializer, Alias("darkmatter.CheckpointRecord")]
+public sealed record CheckpointRecord
+{
+    [Id(0)]
+    public long Step { get; init; }
+
+    [Id(1)]
+    public string Path { get; init; } = "";
+
+    /// <summary>SHA-256 of its manifest in hex; empty when the record came from a resume request.</summary>
+    [Id(2)]
+    public string ManifestSha256 { get; init; } = "";
+
+    [Id(3)]
+    public long Generation { get; init; }
+}
+
+/// <summary>One trainer of a run as people see it.</summary>
+[GenerateSerializer, Alias("darkmatter.MemberView")]
+public sealed record MemberView
+{
+    [Id(0)]
+    public string Name { get; init; } = "";
+
+    /// <summary>Place in the world; −1 before the generation began.</summary>
+    [Id(1)]
+    public int Rank { get; init; } = -1;
+
+    [Id(2)]
+    public string Address { get; init; } = "";
+
+    /// <summary>Last step it applied.</summary>
+    [Id(3)]
+    public long Step { get; init; }
+
+    [Id(4)]
+    public int ProcessId { get; init; }
+
+    [Id(5)]
+    public bool Alive { get; init; }
+}
+
+/// <summary>What the ranks have done so far.</summary>
+[GenerateSerializer, Alias("darkmatter.RunProgress")]
+public sealed record RunProgress
+{
+    [Id(0)]
+    public long Generation { get; init; }
+
+    /// <summary>Applied by every rank.</summary>
+    [Id(1)]
+    public long Step { get; init; }
+
+    [Id(2)]
+    public double Loss { get; init; }
+
+    [Id(3)]
+    public double ImagesPerSecond { get; init; }
+
+    [Id(4)]
+    public double EmbeddingStd { get; init; }
+
+    [Id(5)]
+    public ImmutableArray<MemberView> Members { get; init; } = [];
+}
+
+/// <summary>A run as people see it.</summary>
+[GenerateSerializer, Alias("darkmatter.RunView")]
+public sealed record RunView
+{
+    [Id(0)]
+    public string Run { get; init; } = "";
+
+    [Id(1)]
+    public RunState State { get; init; }
+
+    /// <summary>Why it is in this state, for people; names the trainer at fault.</summary>
+    [Id(2)]
+    public string Reason { get; init; } = "";
+
+    [Id(3)]
+    public RunPlan Plan { get; init; } = new();
+
+    [Id(4)]
+    public RunProgress Progress { get; init; } = new();
+
+    [Id(5)]
+    public long TotalSteps { get; init; }
+
+    /// <summary>The newest published checkpoint.</summary>
+    [Id(6)]
+    public CheckpointRecord? Checkpoint { get; init; }
+
+    /// <summary>Samples that could not be read and were replaced.</summary>
+    [Id(7)]
+    public long Quarantined { get; init; }
+
+    /// <summary>Step that this life of the run started from.</summary>
+    [Id(8)]
+    public long StartStep { get; init; }
+
+    /// <summary>The checkpoint that this life started from; null for a fresh start.</summary>
+    [Id(9)]
+    public CheckpointRecord? StartCheckpoint { get; init; }
+
+    /// <summary>Grows with every change, so that a watcher sees what is new.</summary>
+    [Id(10)]
+    public long Version { get; init; }
+
+    public bool IsLive => State is RunState.Waiting or RunState.Training;
+}
+
+/// <summary>Why a request was refused.</summary>
+[GenerateSerializer, Alias("darkmatter.Refusal")]
+public enum Refusal
+{
+    None = 0,
+    NotFound = 1,
+    AlreadyExists = 2,
+    FailedPrecondition = 3,
+
+    /// <summary>The request belongs to a generation that is over.</summary>
+    StaleGeneration = 4,
+    InvalidArgument = 5,
+}
+
+/// <summary>A run, or why the request was refused.</summary>
+[GenerateSerializer, Alias("darkmatter.RunAnswer")]
+public sealed record RunAnswer
+{
+    [Id(0)]
+    public Refusal Refusal { get; init; }
+
+    [Id(1)]
+    public string Message { get; init; } = "";
+
+    [Id(2)]
+    public RunView? Run { get; init; }
+
+    public static RunAnswer Of(RunView run) => new() { Run = run };
+
+    public static RunAnswer Refused(Refusal refusal, string message) => new() { Refusal = refusal, Message = message };
+}
+
+/// <summary>One run: its life cycle and its ledger. The key is the run's name.</summary>
+[Alias("darkmatter.IRunGrain")]
+public interface IRunGrain : IGrainWithStringKey
+{
+    /// <summary>Creates the run. Refused when it exists.</summary>
+    [Alias("Create")]
+    Task<RunAnswer> Create(RunPlan plan);
+
+    /// <summary>
+    /// Reopens an ended run at <paramref name="startStep"/>. Refused when it does not exist, is live, has another recipe or dataset,
+    /// or has no checkpoint of that step (a <paramref name="checkpoint"/> given with the request counts).
+    /// </summary>
+    [Alias("Resume")]
+    Task<RunAnswer> Resume(RunPlan plan, long startStep, CheckpointRecord? checkpoint);
+
+    /// <summary>The run, or null.</summary>
+    [ReadOnly, Alias("Get")]
+    Task<RunView?> Get();
+
+    /// <summary>Durable when it returns: only then may trainers be told of the generation.</summary>
+    [Alias("BeginGeneration")]
+    Task<RunView> BeginGeneration(GenerationRecord generation);
+
+    /// <summary>Takes in progress, at most some times a second; durable within a second and at the end.</summary>
+    [Alias("Report")]
+    Task Report(RunProgress progress);
+
+    /// <summary>Fixes the number of steps. The first call counts; durable when it returns.</summary>
+    [Alias("PlanSteps")]
+    Task<RunView> PlanSteps(long generation, long totalSteps);
+
+    /// <summary>Ends a live run; durable when it returns. The first end counts.</summary>
+    [Alias("End")]
+    Task<RunView> End(RunState state, string reason, RunProgress? progress);
+
+    /// <summary>Notes a published checkpoint; durable when it returns.</summary>
+    [Alias("NoteCheckpoint")]
+    Task<RunAnswer> NoteCheckpoint(CheckpointRecord checkpoint);
+
+    /// <summary>Notes newly quarantined samples; returns the run's total.</summary>
+    [Alias("NoteQuarantined")]
+    Task<long> NoteQuarantined(int count);
+}
+
+/// <summary>The names of all runs. The key is <see cref="Key"/>.</summary>
+[Alias("darkmatter.IRunListGrain")]
+public interface IRunListGrain : IGrainWithStringKey
+{
+    const string Key = "all";
+
+    [Alias("Add")]
+    Task Add(string run);
+
+    [ReadOnly, Alias("Names")]
+    Task<ImmutableArray<string>> Names();
+}

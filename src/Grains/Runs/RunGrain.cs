@@ -1,0 +1,113 @@
+using Orleans;
+using Orleans.Runtime;
+
+namespace DarkMatter.Grains;
+
+/// <summary>Hosts a <see cref="Run"/>: stores each change before it tells anyone; progress alone is stored with a delay.</summary>
+[GrainType("run")]
+public sealed class RunGrain(
+    [PersistentState("run", GrainStorageNames.State)] IPersistentState<RunRecord> stored,
+    TimeProvider time) : Grain, IRunGrain
+{
+    /// <summary>How far the stored progress may be behind: it is nobody's acknowledgement.</summary>
+    private static readonly TimeSpan s_progressDelay = TimeSpan.FromSeconds(1);
+
+    private RunRecord _run = new();
+    private bool _exists;
+    private bool _unwritten;
+    private long _writtenAt;
+    private long _version;
+
+    private string Name => this.GetPrimaryKeyString();
+
+    public override Task OnActivateAsync(CancellationToken cancellationToken)
+    {
+        _run = stored.State;
+        _exists = stored.RecordExists;
+        return Task.CompletedTask;
+    }
+
+    public override Task OnDeactivateAsync(DeactivationReason reason, CancellationToken cancellationToken) =>
+        _unwritten ? Write(_run) : Task.CompletedTask;
+
+    public Task<RunAnswer> Create(RunPlan plan) => Apply(Run.Create(Name, _exists ? _run : null, plan));
+
+    public Task<RunAnswer> Resume(RunPlan plan, long startStep, CheckpointRecord? checkpoint) =>
+        Apply(Run.Resume(Name, _exists ? _run : null, plan, startStep, checkpoint));
+
+    public Task<RunView?> Get() => Task.FromResult(_exists ? View() : null);
+
+    public Task<RunView> BeginGeneration(GenerationRecord generation) => Become(Run.BeginGeneration(_run, generation));
+
+    public async Task Report(RunProgress progress)
+    {
+        var next = Run.Report(_run, progress);
+        if (ReferenceEquals(next, _run))
+        {
+            return;
+        }
+
+        _run = next;
+        _version++;
+        _unwritten = true;
+        if (time.GetElapsedTime(_writtenAt) >= s_progressDelay)
+        {
+            await Write(_run);
+        }
+    }
+
+    public Task<RunView> PlanSteps(long generation, long totalSteps) => Become(Run.PlanSteps(_run, generation, totalSteps));
+
+    public Task<RunView> End(RunState state, string reason, RunProgress? progress)
+    {
+        var last = progress is null ? _run : Run.Report(_run, progress);
+        return Become(Run.End(last, state, reason));
+    }
+
+    public Task<RunAnswer> NoteCheckpoint(CheckpointRecord checkpoint) =>
+        Apply(Run.NoteCheckpoint(Name, _exists ? _run : null, checkpoint));
+
+    public async Task<long> NoteQuarantined(int count)
+    {
+        await Become(_run with { Quarantined = _run.Quarantined + count });
+        return _run.Quarantined;
+    }
+
+    private async Task<RunAnswer> Apply(RunChange change) => change.Next is { } next
+        ? RunAnswer.Of(await Become(next))
+        : RunAnswer.Refused(change.Refusal, change.Message);
+
+    private async Task<RunView> Become(RunRecord next)
+    {
+        if (!ReferenceEquals(next, _run))
+        {
+            await Write(next);
+        }
+
+        return View();
+    }
+
+    private async Task Write(RunRecord next)
+    {
+        // The record in memory changes only once the stored one has.
+        var before = stored.State;
+        stored.State = next;
+        try
+        {
+            await stored.WriteStateAsync();
+        }
+        catch
+        {
+            stored.State = before;
+            throw;
+        }
+
+        _run = next;
+        _exists = true;
+        _unwritten = false;
+        _writtenAt = time.GetTimestamp();
+        _version++;
+    }
+
+    private RunView View() => Run.View(Name, _run, _version);
+}

@@ -1,0 +1,32 @@
+using System.Collections.Immutable;
+using Orleans;
+using Orleans.Runtime;
+
+namespace DarkMatter.Grains;
+
+/// <summary>Everything stored of the list of runs.</summary>
+[GenerateSerializer, Alias("darkmatter.RunListRecord")]
+public sealed record RunListRecord
+{
+    [Id(0)]
+    public ImmutableList<string> Names { get; init; } = [];
+}
+
+/// <summary>Keeps the names of all runs. Asked when a run is created or listed, never while one trains.</summary>
+[GrainType("runlist")]
+public sealed class RunListGrain([PersistentState("runs", GrainStorageNames.State)] IPersistentState<RunListRecord> stored)
+    : Grain, IRunListGrain
+{
+    public Task Add(string run)
+    {
+        if (stored.State.Names.Contains(run))
+        {
+            return Task.CompletedTask;
+        }
+
+        stored.State = stored.State with { Names = stored.State.Names.Add(run) };
+        return stored.WriteStateAsync();
+    }
+
+    public Task<ImmutableArray<string>> Names() => Task.FromResult<ImmutableArray<string>>([.. stored.State.Names.Order(StringComparer.Ordinal)]);
+}

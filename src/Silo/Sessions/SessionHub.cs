@@ -1,0 +1,115 @@
+using System.Collections.Concurrent;
+using DarkMatter.Grains;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Orleans;
+
+namespace DarkMatter.Silo;
+
+/// <summary>
+/// All runs with sessions at this silo. At start it ends the runs that an earlier silo left behind; at stop it ends those that still live,
+/// before the web server and the grains stop.
+/// </summary>
+internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time, ILogger<SessionHub> log) : IHostedLifecycleService, IDisposable
+{
+    private readonly ConcurrentDictionary<string, (RunSessions Sessions, Task Loop)> _runs = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Lock _gate = new();
+
+    /// <summary>True between the end of start-up and the beginning of stopping.</summary>
+    public bool IsReady { get; private set; }
+
+    /// <summary>The run's sessions; its loop runs until the run ends.</summary>
+    public RunSessions Of(string run)
+    {
+        lock (_gate)
+        {
+            if (_runs.TryGetValue(run, out var known) && !known.Loop.IsCompleted)
+            {
+                return known.Sessions;
+            }
+
+            var sessions = new RunSessions(run, grains, time, log);
+            _runs[run] = (sessions, Task.Run(() => Loop(run, sessions)));
+            return sessions;
+        }
+    }
+
+    /// <summary>Ends the runs whose trainers an earlier silo took down with it.</summary>
+    public async Task StartedAsync(CancellationToken cancellationToken)
+    {
+        foreach (string name in await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Names())
+        {
+            if (await grains.GetGrain<IRunGrain>(name).Get() is { IsLive: true } run)
+            {
+                string reason = $"The silo was killed or stopped while the run was {(run.State == RunState.Waiting ? "waiting" : "training")} "
+                    + $"at step {run.Progress.Step}.";
+                await grains.GetGrain<IRosterGrain>(name).Interrupt(reason);
+                LogRecovered(log, name, reason);
+            }
+        }
+
+        IsReady = true;
+    }
+
+    /// <summary>Ends the runs that still live.</summary>
+    public async Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        IsReady = false;
+        await _stopping.CancelAsync();
+        foreach (var (run, (sessions, loop)) in _runs)
+        {
+            if (!loop.IsCompleted)
+            {
+                try
+                {
+                    await loop.WaitAsync(cancellationToken);
+                    await sessions.Interrupt("The silo was stopped while the run lived.");
+                }
+                catch (Exception exception)
+                {
+                    LogStopFailed(log, run, exception.Message);
+                }
+            }
+
+            sessions.Dispose();
+        }
+    }
+
+    /// <inheritdoc/>
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public void Dispose() => _stopping.Dispose();
+
+    private async Task Loop(string run, RunSessions sessions)
+    {
+        try
+        {
+            await sessions.Loop(_stopping.Token);
+            lock (_gate)
+            {
+                _runs.TryRemove(run, out _);
+            }
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            // The silo stops; StoppingAsync ends the run.
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "Run {Run} was left behind by an earlier silo and is failed now. {Reason}")]
+    private static partial void LogRecovered(ILogger log, string run, string reason);
+
+    [LoggerMessage(LogLevel.Warning, "Run {Run} could not be ended while the silo stops: {Problem}")]
+    private static partial void LogStopFailed(ILogger log, string run, string problem);
+}
