@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Threading.Channels;
 using DarkMatter.Grains;
 using DarkMatter.Protocol;
