@@ -1,0 +1,28 @@
+using System.Globalization;
+using Grpc.Core;
+
+namespace DarkMatter.Trainer.Collectives;
+
+/// <summary>The server's side of the streams between peers.</summary>
+[BindServiceMethod(typeof(PeerService), nameof(BindService))]
+internal sealed class PeerService(PeerServer server)
+{
+    /// <summary>Tells a gRPC server which method this service has.</summary>
+    public static void BindService(ServiceBinderBase binder, PeerService? service) => binder.AddMethod(
+        PeerMethod.Exchange, service is null ? null : new DuplexStreamingServerMethod<PeerFrame, PeerFrame>(service.Exchange));
+
+    /// <summary>Serves a peer's stream until either side leaves.</summary>
+    public async Task Exchange(IAsyncStreamReader<PeerFrame> requestStream, IServerStreamWriter<PeerFrame> responseStream, ServerCallContext context)
+    {
+        var generation = Number(context, PeerMethod.GenerationKey);
+        var collective = await server.FindAsync(generation, context.CancellationToken).ConfigureAwait(false);
+        await collective.ServeAsync(
+            (int)Number(context, PeerMethod.RankKey), (int)Number(context, PeerMethod.WorldKey), (int)Number(context, PeerMethod.TrafficKey),
+            requestStream, responseStream, context).ConfigureAwait(false);
+    }
+
+    private static long Number(ServerCallContext context, string key) =>
+        long.TryParse(context.RequestHeaders.GetValue(key), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
+            ? number
+            : throw new RpcException(new Status(StatusCode.InvalidArgument, $"the header {key} is missing or no number"));
+}
