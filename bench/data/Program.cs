@@ -126,7 +126,13 @@ static ViewRecipe SimClr(int size, double scale, int kernel, double strength) =>
 // One batch ahead and no more: what is made outside the measured span is one batch at each end.
 static PretrainLoaderOptions Options(string dataset, ViewRecipe view, int batch) => new()
 {
-    DatasetPath = dataset, Seed = 1, LaneCount = 8, Lanes = [0, 1, 2, 3, 4, 5, 6, 7], GlobalBatch = batch, Views = [view, view], PrefetchBatches = 1,
+    DatasetPath = dataset,
+    Seed = 1,
+    LaneCount = 8,
+    Lanes = [0, 1, 2, 3, 4, 5, 6, 7],
+    GlobalBatch = batch,
+    Views = [view, view],
+    PrefetchBatches = 1,
 };
 
 static double Cpu() => Process.GetCurrentProcess().TotalProcessorTime.TotalSeconds;

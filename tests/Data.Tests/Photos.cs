@@ -25,7 +25,10 @@ internal static class Photos
     {
         var report = await PackJob.RunAsync(new PackOptions
         {
-            Source = new PackSource.Folder(Folder(scratch, count), LabelsFromFolders: true), Destination = scratch["packed"], ShardSamples = 10, Workers = 2,
+            Source = new PackSource.Folder(Folder(scratch, count), LabelsFromFolders: true),
+            Destination = scratch["packed"],
+            ShardSamples = 10,
+            Workers = 2,
         });
         report.Broken.ShouldBeEmpty();
         return scratch["packed"];

@@ -268,7 +268,7 @@ public sealed class PretrainLoader : IAsyncDisposable
         }
 
         throw new DatasetException(
-            $"sample '{maker.Key(place.Address, _stop.Token)}' is broken ({reason}), and so are the {Math.Min(samples - 1, MaxReplacements)} after it", 
+            $"sample '{maker.Key(place.Address, _stop.Token)}' is broken ({reason}), and so are the {Math.Min(samples - 1, MaxReplacements)} after it",
             Path.Combine(Options.DatasetPath, Catalog.Shards[shard].Tar), "The shard is damaged: copy it again, or pack the dataset again.");
     }
 

@@ -119,7 +119,15 @@ public class ViewRendererTests
         var recipe = new ViewRecipe { Size = 32, Blur = new BlurRecipe { KernelSize = 5 } };
         var parameters = ViewParameters.Plain(new PixelRegion(3, 3, 60, 50)) with
         {
-            Jitter = true, Brightness = 1.2f, Contrast = 0.7f, Saturation = 1.3f, Hue = 0.1f, Grayscale = true, BlurSigma = 1, Solarize = true, Flip = true,
+            Jitter = true,
+            Brightness = 1.2f,
+            Contrast = 0.7f,
+            Saturation = 1.3f,
+            Hue = 0.1f,
+            Grayscale = true,
+            BlurSigma = 1,
+            Solarize = true,
+            Flip = true,
         };
         var pixels = Source("rgb").Pixels.ToArray();
         var view = new byte[32 * 32 * 3];

@@ -286,8 +286,17 @@ public class PretrainLoaderTests
     {
         var message = Should.Throw<ArgumentException>(() => PretrainLoader.Open(new PretrainLoaderOptions
         {
-            DatasetPath = "x", LaneCount = 3, Lanes = [0, 3, 0], GlobalBatch = 8, StartStep = -1, Views = [new ViewRecipe { Size = 0 }], Workers = 0, PrefetchBatches = 0, BlockSize = 0,
-            CacheBytes = -1, ReadTimeout = TimeSpan.Zero,
+            DatasetPath = "x",
+            LaneCount = 3,
+            Lanes = [0, 3, 0],
+            GlobalBatch = 8,
+            StartStep = -1,
+            Views = [new ViewRecipe { Size = 0 }],
+            Workers = 0,
+            PrefetchBatches = 0,
+            BlockSize = 0,
+            CacheBytes = -1,
+            ReadTimeout = TimeSpan.Zero,
         })).Message;
         foreach (var problem in new[]
         {
@@ -301,7 +310,13 @@ public class PretrainLoaderTests
 
     private static PretrainLoaderOptions Options(string dataset) => new()
     {
-        DatasetPath = dataset, Seed = 42, LaneCount = 4, Lanes = [0, 1, 2, 3], GlobalBatch = 8, Views = [Recipe, Recipe], BlockSize = 11,
+        DatasetPath = dataset,
+        Seed = 42,
+        LaneCount = 4,
+        Lanes = [0, 1, 2, 3],
+        GlobalBatch = 8,
+        Views = [Recipe, Recipe],
+        BlockSize = 11,
     };
 
     /// <summary>Reads so many batches: their keys and all their bytes, row by row.</summary>
