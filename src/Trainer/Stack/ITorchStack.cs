@@ -42,7 +42,7 @@ public interface ITorchStack
     /// With <paramref name="sum"/> the statistics are those of the union of the ranks' batches, whose sizes may differ (SyncBN):
     /// one sum of 2C + 1 doubles forward, one of 2C backward. Gradients of weight and bias are this rank's share.
     /// </summary>
-    /// <param name="x">[N, C] or [N, C, H, W]; bfloat16, float32 or float64. The result has its dtype and memory layout.</param>
+    /// <param name="x">[N, C] or [N, C, H, W]; bfloat16, float32 or float64. The result has its dtype; keep four-dimensional tensors channels-last.</param>
     /// <param name="weight">[C], or null for 1.</param>
     /// <param name="bias">[C], or null for 0.</param>
     /// <param name="runningMean">[C], updated in place: (1 − momentum) · old + momentum · batch; or null.</param>

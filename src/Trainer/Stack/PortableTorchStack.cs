@@ -21,12 +21,14 @@ internal sealed class PortableTorchStack : ITorchStack
 
     public Tensor ToChannelsLast(Tensor x) => Extras.ToChannelsLast(x);
 
-    public Tensor Normalize(Tensor images, ReadOnlySpan<float> mean, ReadOnlySpan<float> deviation) => PlainNormalize.Apply(images, mean, deviation);
+    public Tensor Normalize(Tensor images, ReadOnlySpan<float> mean, ReadOnlySpan<float> deviation) => Kernels.Normalize(images, mean, deviation);
 
     public Tensor BatchNorm(
         Tensor x, Tensor? weight, Tensor? bias, Tensor? runningMean, Tensor? runningVar,
         double momentum, double eps, bool relu = false, Tensor? residual = null, SumOverRanks? sum = null) =>
-        PlainBatchNorm.Apply(x, weight, bias, runningMean, runningVar, momentum, eps, relu, residual, sum);
+        Kernels.CanBatchNorm(x)
+            ? Kernels.BatchNorm(x, weight, bias, runningMean, runningVar, momentum, eps, relu, residual, sum is null ? null : new SumDoubles(sum))
+            : PlainBatchNorm.Apply(x, weight, bias, runningMean, runningVar, momentum, eps, relu, residual, sum);
 
     public IDisposable? OnGradientReady(IReadOnlyList<Tensor> parameters, Action<int> ready) => Extras.OnGradientReady(parameters, ready);
 
@@ -35,7 +37,7 @@ internal sealed class PortableTorchStack : ITorchStack
         ReadOnlySpan<double> weightDecay, double lr, double momentum, bool nesterov)
     {
         PlainOptimizers.Check(parameters, gradients, momenta, weightDecay.Length);
-        PlainOptimizers.Sgd(parameters, gradients, momenta, weightDecay, lr, momentum, nesterov);
+        Kernels.Descend(parameters, gradients, momenta, weightDecay, [], trust: 0, lr, momentum, nesterov);
     }
 
     public void LarsStep(
@@ -43,6 +45,6 @@ internal sealed class PortableTorchStack : ITorchStack
         ReadOnlySpan<double> weightDecay, ReadOnlySpan<bool> adapt, double lr, double momentum, double trust)
     {
         PlainOptimizers.Check(parameters, gradients, momenta, weightDecay.Length, adapt.Length);
-        PlainOptimizers.Lars(parameters, gradients, momenta, weightDecay, adapt, lr, momentum, trust);
+        Kernels.Descend(parameters, gradients, momenta, weightDecay, adapt, trust, lr, momentum, nesterov: false);
     }
 }

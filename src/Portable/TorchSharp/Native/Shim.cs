@@ -70,6 +70,16 @@ internal static unsafe partial class Shim
     [LibraryImport(Lib, EntryPoint = "dm_configuration")] internal static partial byte* Configuration();
     [LibraryImport(Lib, EntryPoint = "dm_instruction_sets")] internal static partial int InstructionSets();
 
+    [LibraryImport(Lib, EntryPoint = "dm_batch_norm")]
+    internal static partial int BatchNorm(
+        nint x, nint weight, nint bias, nint runningMean, nint runningVar, double momentum, double eps, int relu, nint residual,
+        delegate* unmanaged<nint, double*, long, int> sum, delegate* unmanaged<nint, void> release, nint state, nint* result);
+    [LibraryImport(Lib, EntryPoint = "dm_descend")]
+    internal static partial int Descend(
+        nint* parameters, nint* gradients, nint* momenta, long count, double* decay, byte* adapt, double trust, double lr, double momentum, int nesterov);
+    [LibraryImport(Lib, EntryPoint = "dm_normalize")]
+    internal static partial int Normalize(nint images, float* mean, float* deviation, nint* result);
+
     /// <summary>Turns a failed call into the official package's exception, or into the one a managed callback threw on the way.</summary>
     internal static void Check(int result)
     {
