@@ -19,6 +19,15 @@ internal sealed class ResampleWeights
     /// <summary>The weights of an output pixel's source pixels, from <see cref="First"/> on.</summary>
     public ReadOnlySpan<float> Weights(int output) => _weights.AsSpan(output * Stride, _taps[output]);
 
+    /// <summary>The first source pixel of every output pixel.</summary>
+    public ReadOnlySpan<int> Firsts => _first;
+
+    /// <summary>The number of source pixels of every output pixel.</summary>
+    public ReadOnlySpan<int> Taps => _taps;
+
+    /// <summary>All weights: those of an output pixel begin at its number times <see cref="Stride"/>.</summary>
+    public ReadOnlySpan<float> Table => _weights;
+
     /// <summary>Prepares for one axis.</summary>
     /// <param name="start">Where the crop begins, in source pixels; fractional after a scaled decode.</param>
     /// <param name="length">How long it is.</param>

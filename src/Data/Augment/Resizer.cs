@@ -91,31 +91,40 @@ internal sealed class Resizer
 
     private void HorizontalGray(ReadOnlySpan<float> row, int left, Span<float> output, bool flip)
     {
+        ref var source = ref MemoryMarshal.GetReference(row);
+        ref var table = ref MemoryMarshal.GetReference(_columns.Table);
+        var firsts = _columns.Firsts[..output.Length];
+        var taps = _columns.Taps[..output.Length];
         for (var x = 0; x < output.Length; x++)
         {
-            var weights = _columns.Weights(x);
-            var source = row.Slice(_columns.First(x) - left, weights.Length);
+            // Prepare keeps every tap between left and right, and the row is that long.
+            ref var from = ref Unsafe.Add(ref source, firsts[x] - left);
+            ref var weights = ref Unsafe.Add(ref table, x * _columns.Stride);
             var sum = 0f;
-            for (var k = 0; k < weights.Length; k++)
-                sum = MathF.FusedMultiplyAdd(weights[k], source[k], sum);
+            for (var k = 0; k < taps[x]; k++)
+                sum = MathF.FusedMultiplyAdd(Unsafe.Add(ref weights, k), Unsafe.Add(ref from, k), sum);
             output[flip ? output.Length - 1 - x : x] = sum;
         }
     }
 
     private void HorizontalColor(ReadOnlySpan<float> row, int left, Span<float> planes, int start, int size, int planeStride, bool flip)
     {
+        _ = planes.Slice(2 * planeStride + start, size);
         ref var red = ref planes[start];
         ref var green = ref planes[planeStride + start];
         ref var blue = ref planes[2 * planeStride + start];
-        _ = planes[2 * planeStride + start + size - 1];
+        ref var source = ref MemoryMarshal.GetReference(row);
+        ref var table = ref MemoryMarshal.GetReference(_columns.Table);
+        var firsts = _columns.Firsts[..size];
+        var taps = _columns.Taps[..size];
         for (var x = 0; x < size; x++)
         {
-            var weights = _columns.Weights(x);
-            // Four floats are read for three channels; the row has room for the one too many.
-            ref var source = ref MemoryMarshal.GetReference(row.Slice((_columns.First(x) - left) * 3, weights.Length * 3 + 1));
+            // As above; four floats are read for three channels, and the row has room for the one too many.
+            ref var from = ref Unsafe.Add(ref source, (firsts[x] - left) * 3);
+            ref var weights = ref Unsafe.Add(ref table, x * _columns.Stride);
             var sum = Vector128<float>.Zero;
-            for (var k = 0; k < weights.Length; k++)
-                sum = Vector128.FusedMultiplyAdd(Vector128.Create(weights[k]), Vector128.LoadUnsafe(ref Unsafe.Add(ref source, 3 * k)), sum);
+            for (var k = 0; k < taps[x]; k++)
+                sum = Vector128.FusedMultiplyAdd(Vector128.Create(Unsafe.Add(ref weights, k)), Vector128.LoadUnsafe(ref Unsafe.Add(ref from, 3 * k)), sum);
             var at = flip ? size - 1 - x : x;
             Unsafe.Add(ref red, at) = sum[0];
             Unsafe.Add(ref green, at) = sum[1];

@@ -82,10 +82,15 @@ public sealed class LabeledImages
             var key = index.Key(sample);
             _keys[start + sample] = key;
             var label = index.Find(sample, "cls")
-                ?? throw new DatasetException($"sample '{key}' has no .cls member, so its class is unknown", where, "Evaluate on a labelled dataset, or pack it with labels.");
+                ?? throw new DatasetException($"sample '{key}' has no .cls member, so its class is unknown", where,
+                    "Evaluate on a labelled dataset, or pack it with labels.");
             var text = Read(label).Trim((byte)' ').TrimEnd("\r\n\0"u8);
             if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out Labels[start + sample]))
-                throw new DatasetException($"the .cls member of sample '{key}' is no number from 0 on", where, "Pack the dataset again with whole numbers as labels.");
+            {
+                throw new DatasetException($"the .cls member of sample '{key}' is no number from 0 on", where,
+                    "Pack the dataset again with whole numbers as labels.");
+            }
+
             try
             {
                 var image = codec.Decode(Read(index.Image(sample)));
@@ -95,7 +100,8 @@ public sealed class LabeledImages
             }
             catch (BrokenImageException broken)
             {
-                throw new DatasetException($"sample '{key}' is broken ({broken.Message})", where, "Pack the dataset again: packing leaves broken images out.", broken);
+                throw new DatasetException($"sample '{key}' is broken ({broken.Message})", where,
+                    "Pack the dataset again: packing leaves broken images out.", broken);
             }
         }
 

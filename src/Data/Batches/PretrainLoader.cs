@@ -167,8 +167,10 @@ public sealed class PretrainLoader : IAsyncDisposable
             return head.Batch;
         }
 
+        if (_failure is DatasetException known)
+            throw new DatasetException(known.What, known.Where, known.Remedy, known);
         if (_failure is { } failure)
-            throw failure is DatasetException known ? new DatasetException(known.What, known.Where, known.Remedy, known) : new InvalidOperationException($"A data worker failed: {failure.Message}", failure);
+            throw new InvalidOperationException($"A data worker failed: {failure.Message}", failure);
         if (_workers[0].ThreadState.HasFlag(ThreadState.Unstarted))
         {
             foreach (var worker in _workers)

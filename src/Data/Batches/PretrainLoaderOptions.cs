@@ -45,7 +45,8 @@ public sealed record PretrainLoaderOptions
         var problems = new List<string>();
         Check(LaneCount >= 1, $"LaneCount is {LaneCount}; it is 1 or more");
         Check(GlobalBatch >= 1, $"GlobalBatch is {GlobalBatch}; it is 1 or more");
-        Check(LaneCount < 1 || GlobalBatch % LaneCount == 0, $"GlobalBatch {GlobalBatch} is not divisible by LaneCount {LaneCount}; each lane gives equally many samples");
+        Check(LaneCount < 1 || GlobalBatch % LaneCount == 0,
+            $"GlobalBatch {GlobalBatch} is not divisible by LaneCount {LaneCount}; each lane gives equally many samples");
         Check(Lanes.Count >= 1, $"Lanes is empty; a rank reads at least one");
         Check(Lanes.All(lane => lane >= 0 && lane < LaneCount), $"Lanes is [{string.Join(", ", Lanes)}]; each is 0 to {LaneCount - 1}");
         Check(Lanes.Distinct().Count() == Lanes.Count, $"Lanes is [{string.Join(", ", Lanes)}]; none may stand there twice");

@@ -19,7 +19,8 @@ internal sealed class FolderInput : IPackInput
         if (!Directory.Exists(_root))
         {
             throw File.Exists(_root)
-                ? new DatasetException("this is a file, not a folder", _root, "Give the folder that holds the images; tars and IDX files have options of their own.")
+                ? new DatasetException("this is a file, not a folder", _root,
+                    "Give the folder that holds the images; tars and IDX files have options of their own.")
                 : new DatasetException("there is no such folder", _root, DatasetFolder.WhereToGet(_root));
         }
 

@@ -89,7 +89,8 @@ public static class PackJob
         var catalog = Catalog.Create([.. shards.Select(shard => shard.Entry)], plan.Digest);
         if (catalog.SampleCount == 0)
         {
-            throw new DatasetException($"none of the {input.Count} images can be read; the first: {broken[0].Name}: {broken[0].Reason}", SourcePath(options.Source),
+            throw new DatasetException(
+                $"none of the {input.Count} images can be read; the first: {broken[0].Name}: {broken[0].Reason}", SourcePath(options.Source),
                 "Give images that are whole JPEG, PNG or WebP files.");
         }
 

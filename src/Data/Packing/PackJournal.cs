@@ -31,7 +31,8 @@ internal sealed class PackJournal : IDisposable
         }
         catch (IOException error) when (File.Exists(path))
         {
-            throw new DatasetException($"another pack is writing to this folder ({error.Message})", folder, "Wait for it, or choose another destination.", error);
+            throw new DatasetException($"another pack is writing to this folder ({error.Message})", folder,
+                "Wait for it, or choose another destination.", error);
         }
 
         try
@@ -82,8 +83,11 @@ internal sealed class PackJournal : IDisposable
                 ?? throw new DatasetException("the pack's journal is damaged", file.Name, "Delete the folder and pack again.");
             var tar = new FileInfo(Path.Combine(folder, shard.Entry.Tar));
             var index = tar.FullName + ShardIndex.FileSuffix;
-            if (tar.Exists && tar.Length == shard.Entry.TarBytes && File.Exists(index) && ShardIndex.DigestOf(File.ReadAllBytes(index)) == shard.Entry.IndexDigest)
-                finished[shard.Shard] = shard;
+            if (tar.Exists && tar.Length == shard.Entry.TarBytes && File.Exists(index)
+                && ShardIndex.DigestOf(File.ReadAllBytes(index)) == shard.Entry.IndexDigest)
+            {
+                    finished[shard.Shard] = shard;
+            }
         }
 
         return finished;

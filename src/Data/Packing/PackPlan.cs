@@ -52,7 +52,8 @@ internal sealed class PackPlan
     public static byte[] DigestOf(IPackInput input, PackOptions options) => SHA256.HashData(
     [
         .. Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture,
-            $"plan {Version} {options.ShardSamples} {options.ShardBytes} {options.Shuffle} {options.Source.GetType().Name} {(options.Source as PackSource.Tars)?.Reshard}\n")),
+            $"plan {Version} {options.ShardSamples} {options.ShardBytes} {options.Shuffle} "
+            + $"{options.Source.GetType().Name} {(options.Source as PackSource.Tars)?.Reshard}\n")),
         .. input.Digest(),
     ]);
 }

@@ -51,7 +51,8 @@ internal sealed class TarInput : IPackInput
             indexes[i] = await ShardIndexer.BuildAsync(store, tars[i], withoutImage[i], stop);
         });
 
-        var broken = tars.SelectMany((tar, i) => withoutImage[i].Select(key => new BrokenImage($"{tar}: {key}", "it has no .jpg, .jpeg, .png or .webp member"))).ToList();
+        const string NoImage = "it has no .jpg, .jpeg, .png or .webp member";
+        var broken = tars.SelectMany((tar, i) => withoutImage[i].Select(key => new BrokenImage($"{tar}: {key}", NoImage))).ToList();
         if (indexes.All(index => index.Count == 0))
         {
             throw new DatasetException("the tars hold no image", tars[0],

@@ -16,7 +16,11 @@ internal static class DatasetFolder
         if (!Directory.EnumerateFileSystemEntries(path).Any())
             throw new DatasetException("the folder is empty; a dataset has a catalog and shards", Path.GetFullPath(path), PackIt);
         if (File.Exists(Path.Combine(path, PackJob.JournalName)))
-            throw new DatasetException("the dataset is only partly packed", Path.GetFullPath(path), "Run the same `darkmatter pack` again: it goes on where it ended.");
+        {
+            throw new DatasetException("the dataset is only partly packed", Path.GetFullPath(path),
+                "Run the same `darkmatter pack` again: it goes on where it ended.");
+        }
+
         throw new DatasetException($"the folder has no {Catalog.FileName}", Path.GetFullPath(path), $"It is not a packed dataset yet. {PackIt}");
     }
 

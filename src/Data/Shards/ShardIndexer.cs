@@ -37,7 +37,11 @@ internal static class ShardIndexer
             if (members.Any(other => other.Suffix == suffix))
                 throw new DatasetException($"sample '{key}' has two members with the suffix '{suffix}'", where, "Write the tar again without the duplicate.");
             if (members.Count == MaxMembers)
-                throw new DatasetException($"sample '{key}' has more than {MaxMembers} members", where, "Check how the tar names its members: the key ends at the first dot.");
+            {
+                throw new DatasetException($"sample '{key}' has more than {MaxMembers} members", where,
+                    "Check how the tar names its members: the key ends at the first dot.");
+            }
+
             if (member.Size > int.MaxValue)
                 throw new DatasetException($"member '{member.Name}' has {member.Size} bytes; the most is 2 GiB", where, "Leave it out of the tar.");
             members.Add((suffix, member));

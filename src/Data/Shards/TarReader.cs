@@ -118,7 +118,12 @@ internal sealed class TarReader(IBlobStore store, string blob, long length)
             if (equals == 4 && record[..4].SequenceEqual("path"u8))
                 path = Encoding.UTF8.GetString(value);
             else if (equals == 4 && record[..4].SequenceEqual("size"u8))
-                size = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var parsed) ? parsed : throw Damaged(offset, $"the pax header at byte {offset} has a size that is no number");
+            {
+                size = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var parsed)
+                    ? parsed
+                    : throw Damaged(offset, $"the pax header at byte {offset} has a size that is no number");
+            }
+
             records = records[recordLength..];
         }
 
