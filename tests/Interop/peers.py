@@ -15,13 +15,13 @@ import tensorfile
 
 
 def resnet(tensors, options):
-    """Forward and backward of a backbone with given weights, float32, training mode.
+    """Forward and backward of a backbone with given weights, in x's type, training mode.
 
     in:  x [n, 3, H, W] · weight [n, F] (the loss is sum(features * weight)) · `p.NAME` every parameter and buffer, torchvision's names
     options: backbone, width, stem
     out: features [n, F] · evaluated [n, F] (evaluation mode, after the update of running statistics) · `grad.NAME` · `buffer.NAME`
     """
-    net = networks.backbone(options["backbone"], int(options["width"]), options["stem"])
+    net = networks.backbone(options["backbone"], int(options["width"]), options["stem"]).to(tensors["x"].dtype)
     state = {name[2:]: tensor for name, tensor in tensors.items() if name.startswith("p.")}
     missing, unexpected = net.load_state_dict(state, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]

@@ -40,6 +40,15 @@ public static class BackboneExport
         File.WriteAllText(Path.ChangeExtension(path, ".json"), Config(backbone, mean, std, imageSize));
     }
 
+    /// <summary>As <see cref="Write(ResNet, string, IReadOnlyList{float}, IReadOnlyList{float}, int)"/>, from a checkpoint folder that is verified first.</summary>
+    /// <exception cref="CheckpointException">The checkpoint is damaged or of another model.</exception>
+    public static void Write(string checkpoint, ResNetOptions options, string path, IReadOnlyList<float> mean, IReadOnlyList<float> std, int imageSize)
+    {
+        CheckpointFolder.Verify(checkpoint);
+        using var backbone = Read(options, Path.Combine(checkpoint, CheckpointFolder.ModelName), TorchStack.Current);
+        Write(backbone, path, mean, std, imageSize);
+    }
+
     /// <summary>Builds the backbone of a checkpoint or export and fills it.</summary>
     /// <param name="options">Its options, from the recipe.</param>
     /// <param name="path">A model.safetensors with names behind <c>backbone.</c>, or an export.</param>

@@ -16,8 +16,9 @@ public sealed class KnnClassifier(KnnOptions options)
     /// <param name="bank">[M, D] float32 features of known class; scaled to unit length here.</param>
     /// <param name="bankLabels">M classes, 0 and above.</param>
     /// <param name="queries">[Q, D] float32.</param>
+    /// <param name="cancellationToken">Ends the work between two parts.</param>
     /// <exception cref="ArgumentException">Sizes do not fit, the bank holds fewer than k, or a feature is not finite.</exception>
-    public int[] Classify(Tensor bank, IReadOnlyList<int> bankLabels, Tensor queries)
+    public int[] Classify(Tensor bank, IReadOnlyList<int> bankLabels, Tensor queries, CancellationToken cancellationToken = default)
     {
         Check(bank, bankLabels, queries);
         using var _ = no_grad();
@@ -30,6 +31,7 @@ public sealed class KnnClassifier(KnnOptions options)
         var result = new List<int>((int)queries.shape[0]);
         for (long begin = 0; begin < queries.shape[0]; begin += chunk)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             using var part = NewDisposeScope();
             var rows = Math.Min(chunk, queries.shape[0] - begin);
             var similarity = unit.narrow(0, begin, rows).mm(candidates);                      // [q, M]
@@ -44,12 +46,17 @@ public sealed class KnnClassifier(KnnOptions options)
     }
 
     /// <summary>The part of the queries whose class is right, 0 to 1.</summary>
-    /// <inheritdoc cref="Classify"/>
-    public double Accuracy(Tensor bank, IReadOnlyList<int> bankLabels, Tensor queries, IReadOnlyList<int> queryLabels)
+    /// <param name="bank">[M, D] float32.</param>
+    /// <param name="bankLabels">M classes.</param>
+    /// <param name="queries">[Q, D] float32.</param>
+    /// <param name="queryLabels">Q classes.</param>
+    /// <param name="cancellationToken">Ends the work between two parts.</param>
+    /// <exception cref="ArgumentException">As <see cref="Classify"/>.</exception>
+    public double Accuracy(Tensor bank, IReadOnlyList<int> bankLabels, Tensor queries, IReadOnlyList<int> queryLabels, CancellationToken cancellationToken = default)
     {
         if (queryLabels.Count != queries.shape[0])
             throw new ArgumentException($"{queries.shape[0]} queries have {queryLabels.Count} labels.", nameof(queryLabels));
-        return Classify(bank, bankLabels, queries).Zip(queryLabels, (predicted, label) => predicted == label ? 1.0 : 0.0).Average();
+        return Classify(bank, bankLabels, queries, cancellationToken).Zip(queryLabels, (predicted, label) => predicted == label ? 1.0 : 0.0).Average();
     }
 
     private void Check(Tensor bank, IReadOnlyList<int> labels, Tensor queries)

@@ -80,7 +80,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         }
 
         checkpoints?.Complete();
-        return new TrainResult(state.Step, state.TotalSteps, sums.Loss, sums.Stop && state.Step < state.TotalSteps, checkpoints?.LatestPath);
+        return new TrainResult(state.Step, state.TotalSteps, sums.Loss, sums.Stop && state.Step < state.TotalSteps, state.BFloat16, checkpoints?.LatestPath);
     }
 }
 
@@ -89,5 +89,6 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
 /// <param name="TotalSteps">Updates of the whole run.</param>
 /// <param name="Loss">Of the last step; 0 if there was none.</param>
 /// <param name="Stopped">Whether it ended early, because it was asked to.</param>
+/// <param name="BFloat16">Whether the networks computed in bfloat16, else in float32.</param>
 /// <param name="CheckpointPath">The newest checkpoint this rank wrote; null on ranks that write none.</param>
-public sealed record TrainResult(long Step, long TotalSteps, double Loss, bool Stopped, string? CheckpointPath);
+public sealed record TrainResult(long Step, long TotalSteps, double Loss, bool Stopped, bool BFloat16, string? CheckpointPath);

@@ -165,9 +165,12 @@ public sealed class TrainState : IDisposable
         Apply(progress);
     }
 
+    /// <summary>A plan made before stays in force; one that was still to be made is what the options say now.</summary>
     private void Apply(TrainingProgress progress)
     {
-        (Step, TotalSteps, Planned) = (progress.Step, progress.TotalSteps, progress.Planned);
+        Step = progress.Step;
+        if (progress.Planned)
+            (TotalSteps, Planned) = (progress.TotalSteps, true);
         Trained = TimeSpan.FromSeconds(progress.TrainedSeconds);
         using var random = tensor(Convert.FromBase64String(progress.RandomState), dtype: ScalarType.Byte);
         set_rng_state(random);

@@ -35,7 +35,7 @@ public sealed class TrainingRunTests : IDisposable
     {
         var session = new RecordedSession();
         var result = Run(Options with { TotalSteps = 60 }, new OnlyRank(), session);
-        result.ShouldBe(new TrainResult(60, 60, session.Steps[^1].Loss, Stopped: false, CheckpointPath: null));
+        result.ShouldBe(new TrainResult(60, 60, session.Steps[^1].Loss, Stopped: false, BFloat16: false, CheckpointPath: null));
         session.Steps.Select(s => s.Step).ShouldBe(Enumerable.Range(1, 60).Select(i => (long)i));
         session.Steps.Take(5).Average(s => s.Loss).ShouldBeGreaterThan(1.15 * session.Steps.TakeLast(5).Average(s => s.Loss));
         session.Steps[0].Keys.ShouldBe(["0/0", "0/1", "1/0", "1/1", "2/0", "2/1", "3/0", "3/1", "4/0", "4/1", "5/0", "5/1"]);

@@ -1,0 +1,43 @@
+using DarkMatter.Trainer.Training;
+using TorchSharp;
+
+namespace DarkMatter.Trainer.Tests.Training;
+
+[Collection(TorchCollection.Name)]
+public sealed class MemoryTests
+{
+    [Fact]
+    public void Execute_HundredSteps_KeepsNoNativeTensorOfAStep()
+    {
+        var counts = new List<long>();
+        var options = TrainingRunTests.Options with { TotalSteps = 100, HashEvery = 10 };
+        TrainingRun.Execute(options, step => new SyntheticViews(options, step), new OnlyRank(), new Counting(counts), CancellationToken.None);
+        counts[99].ShouldBe(counts[9], "tensors alive after step 100 and after step 10");
+    }
+
+    [Fact]
+    public void Execute_Twice_FreesWhatTheFirstRunUsed()
+    {
+        var before = torch.Tensor.TotalCount;
+        for (var i = 0; i < 2; i++)
+            TrainingRunTests.Run(TrainingRunTests.Options with { TotalSteps = 3 }, new OnlyRank(), new RecordedSession());
+        torch.Tensor.TotalCount.ShouldBe(before);
+    }
+
+    private sealed class Counting(List<long> counts) : ITrainingSession
+    {
+        public bool StopRequested => false;
+
+        public void StepsPlanned(long totalSteps)
+        {
+        }
+
+        public void StepApplied(StepReport report) => counts.Add(torch.Tensor.TotalCount);
+
+        public Task PublishCheckpointAsync(CheckpointReport checkpoint, CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public void Note(string message)
+        {
+        }
+    }
+}
