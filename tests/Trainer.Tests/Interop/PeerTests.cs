@@ -4,8 +4,8 @@ using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Tests.Training;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace DarkMatter.Trainer.Tests.Interop;
 

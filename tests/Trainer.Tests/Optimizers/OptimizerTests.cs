@@ -1,7 +1,7 @@
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace DarkMatter.Trainer.Tests.Optimizers;
 
