@@ -4,6 +4,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -45,14 +46,17 @@ class Blocks {
     return block;
   }
 
-  void give(void* block) {
+  // False for memory that was not taken here.
+  bool give(void* block) {
     std::lock_guard<std::mutex> lock(mutex_);
     const auto found = sizes_.find(block);
+    if (found == sizes_.end()) return false;
     const size_t size = found->second;
     sizes_.erase(found);
     free_.emplace(size, block);
     cached_ += size;
     if (cached_ > cache_limit()) drop(cache_limit() / 2);
+    return true;
   }
 
  private:
@@ -89,15 +93,19 @@ Blocks& blocks() {
   return *instance;
 }
 
-void release_block(void* block) { blocks().give(block); }
+// The one deleter of every tensor's memory, small or large. Only aligned memory can be a block of ours.
+void release(void* memory) {
+  if (reinterpret_cast<uintptr_t>(memory) % kHugePage != 0 || !blocks().give(memory)) c10::free_cpu(memory);
+}
 
 class CachingAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) const override {
-    if (bytes < kHugePage) return c10::GetDefaultCPUAllocator()->allocate(bytes);
-    void* block = blocks().take(bytes);
-    return {block, block, &release_block, c10::Device(c10::DeviceType::CPU)};
+    void* memory = bytes < kHugePage ? c10::alloc_cpu(bytes) : blocks().take(bytes);
+    return {memory, memory, &release, c10::Device(c10::DeviceType::CPU)};
   }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
 };
 
 CachingAllocator allocator;
