@@ -86,7 +86,7 @@ internal sealed class PackJournal : IDisposable
             if (tar.Exists && tar.Length == shard.Entry.TarBytes && File.Exists(index)
                 && ShardIndex.DigestOf(File.ReadAllBytes(index)) == shard.Entry.IndexDigest)
             {
-                    finished[shard.Shard] = shard;
+                finished[shard.Shard] = shard;
             }
         }
 
