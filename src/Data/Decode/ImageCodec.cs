@@ -91,7 +91,7 @@ public sealed unsafe class ImageCodec : IDisposable
         {
             // The loader's message lists every place it looked; the line that names another library is the cause.
             var cause = missing.Message.Split('\n').FirstOrDefault(line =>
-                line.Contains("cannot open shared object file", StringComparison.Ordinal) && !line.Contains(NativeCodecs.Library + ":", StringComparison.Ordinal));
+                line.Contains("cannot open shared object file", StringComparison.Ordinal) && !line.Contains(NativeCodecs.Library, StringComparison.Ordinal));
             throw new DatasetException(
                 $"the image codecs cannot be loaded ({cause?.Trim() ?? "the file is not beside the program"})", NativeCodecs.Library,
                 "Install their libraries (apt-get install libjpeg62-turbo libspng0 libwebp7) and build the solution again.", missing);

@@ -145,7 +145,7 @@ public static class PackJob
     {
         var shards = new FinishedShard[plan.Shards];
         var count = new Tally(input.Count, progress);
-        foreach (var shard in finished.Values)
+        foreach (var shard in finished.Values.Where(shard => shard.Shard >= 0 && shard.Shard < plan.Shards))
         {
             var (first, end) = plan.Range(shard.Shard);
             shards[shard.Shard] = shard;

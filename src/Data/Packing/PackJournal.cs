@@ -11,7 +11,7 @@ internal sealed record BrokenSample(long Source, string Name, string Reason);
 
 /// <summary>
 /// The list of finished shards while a pack runs: one JSON line for the plan, then one per shard, appended after the shard is in place.
-/// A line that a kill cut short is dropped. The open file is also the lock against a second pack into the same folder.
+/// A line that a kill cut short or a crash damaged is dropped with all after it. The open file is also the lock against a second pack into the same folder.
 /// </summary>
 internal sealed class PackJournal : IDisposable
 {
@@ -70,27 +70,51 @@ internal sealed class PackJournal : IDisposable
             return finished;
         }
 
-        var lines = Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        if (lines[0] != plan)
+        var first = bytes.AsSpan().IndexOf((byte)'\n');
+        if (!bytes.AsSpan(0, first).SequenceEqual(Encoding.UTF8.GetBytes(plan)))
         {
             throw new DatasetException("the folder holds the beginning of another pack: the source or the options changed since", folder,
                 "Delete the folder and pack again, or choose another destination.");
         }
 
-        foreach (var line in lines.Skip(1))
+        for (var start = first + 1; start < whole;)
         {
-            var shard = JsonSerializer.Deserialize<FinishedShard>(line)
-                ?? throw new DatasetException("the pack's journal is damaged", file.Name, "Delete the folder and pack again.");
-            var tar = new FileInfo(Path.Combine(folder, shard.Entry.Tar));
-            var index = tar.FullName + ShardIndex.FileSuffix;
-            if (tar.Exists && tar.Length == shard.Entry.TarBytes && File.Exists(index)
-                && ShardIndex.DigestOf(File.ReadAllBytes(index)) == shard.Entry.IndexDigest)
+            var length = bytes.AsSpan(start).IndexOf((byte)'\n');
+            if (Parse(bytes.AsSpan(start, length)) is not { } shard)
             {
-                finished[shard.Shard] = shard;
+                // Damaged, by a power cut perhaps: what it and the lines after it remember is made again.
+                file.SetLength(start);
+                file.Position = start;
+                break;
             }
+
+            if (IsInPlace(folder, shard))
+                finished[shard.Shard] = shard;
+            start += length + 1;
         }
 
         return finished;
+    }
+
+    private static FinishedShard? Parse(ReadOnlySpan<byte> line)
+    {
+        try
+        {
+            var shard = JsonSerializer.Deserialize<FinishedShard>(line);
+            return shard is { Entry: not null, Broken: not null } && shard.Entry.Tar == ShardWriter.TarName(shard.Shard) ? shard : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static bool IsInPlace(string folder, FinishedShard shard)
+    {
+        var tar = new FileInfo(Path.Combine(folder, shard.Entry.Tar));
+        var index = tar.FullName + ShardIndex.FileSuffix;
+        return tar.Exists && tar.Length == shard.Entry.TarBytes && File.Exists(index)
+            && ShardIndex.DigestOf(File.ReadAllBytes(index)) == shard.Entry.IndexDigest;
     }
 
     private static void WriteLine(FileStream file, string line)

@@ -51,6 +51,7 @@ public class PackResumeTests
 
     [Theory]
     [InlineData("torn line")]
+    [InlineData("damaged line")]
     [InlineData("shard deleted")]
     [InlineData("shard cut off")]
     [InlineData("index damaged")]
@@ -73,6 +74,11 @@ public class PackResumeTests
             case "torn line":
                 using (var file = File.OpenWrite(journal))
                     file.SetLength(file.Length - 20);
+                break;
+            case "damaged line":
+                var lines = File.ReadAllLines(journal);
+                lines[^1] = new string('\0', 100);
+                File.WriteAllText(journal, string.Concat(lines.Select(line => line + "\n")));
                 break;
             case "shard deleted":
                 File.Delete(scratch["out/shard-000003.tar"]);
