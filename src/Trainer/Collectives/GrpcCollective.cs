@@ -27,6 +27,7 @@ public sealed partial class GrpcCollective : ICollective
     private readonly Timer _watch;
     private int _missingLinks;
     private int _aborting;
+    private int _disposed;
     private CollectiveAbortedException? _reason;
     private bool _leaving;
 
@@ -125,8 +126,7 @@ public sealed partial class GrpcCollective : ICollective
             throw new RpcException(new Status(StatusCode.AlreadyExists, $"rank {peer} is connected to rank {Rank} already in generation {Generation}"));
         }
 
-        // The caller learns that it was accepted.
-        await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
+        await context.WriteResponseHeadersAsync(new Metadata { { PeerMethod.RankKey, Rank.ToString(CultureInfo.InvariantCulture) } }).ConfigureAwait(false);
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, _ended.Token);
         var receiving = ReceiveAsync(link, reader, ended.Token);
         Attached(receiving);
@@ -138,6 +138,11 @@ public sealed partial class GrpcCollective : ICollective
     /// <summary>Leaves in good order: peers that need nothing more of this rank are not disturbed.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
         _leaving = true;
         await _watch.DisposeAsync().ConfigureAwait(false);
         if (_reason is null)
@@ -149,7 +154,6 @@ public sealed partial class GrpcCollective : ICollective
         _blocking.Abort(_reason ?? left);
         _background.Abort(_reason ?? left);
         await CloseAsync().ConfigureAwait(false);
-        _ended.Dispose();
     }
 
     private bool IsLinked(int peer) =>
@@ -202,7 +206,14 @@ public sealed partial class GrpcCollective : ICollective
             var call = channel.CreateCallInvoker().AsyncDuplexStreamingCall(PeerMethod.Exchange, null, new CallOptions(headers));
             try
             {
-                await call.ResponseHeadersAsync.WaitAsync(cancellationToken).ConfigureAwait(false);
+                var accepted = await call.ResponseHeadersAsync.WaitAsync(cancellationToken).ConfigureAwait(false);
+                if (accepted.GetValue(PeerMethod.RankKey) is null)
+                {
+                    // A refusal has headers too, but not these; reading throws it.
+                    await call.ResponseStream.MoveNext(cancellationToken).ConfigureAwait(false);
+                    throw new RpcException(new Status(StatusCode.Unknown, "it ended the stream at once"));
+                }
+
                 var link = new PeerLink(peer, traffic, call.RequestStream, _options);
                 traffic.TryAttach(link);
                 var receiving = ReceiveAsync(link, call.ResponseStream, _ended.Token);
@@ -301,15 +312,17 @@ public sealed partial class GrpcCollective : ICollective
         _reason = new CollectiveAbortedException(reason, failedRank, cause);
         _blocking.Abort(_reason);
         _background.Abort(_reason);
-        Aborted?.Invoke(_reason);
-        _ = EndAsync(tellPeers ? System.Text.Encoding.UTF8.GetBytes(reason) : null, failedRank ?? -1);
+
+        // Not on this thread: it may hold the gate of a stream or of a call.
+        _ = Task.Run(() => EndAsync(_reason, tellPeers));
     }
 
-    private async Task EndAsync(byte[]? reason, int failedRank)
+    private async Task EndAsync(CollectiveAbortedException reason, bool tellPeers)
     {
-        if (reason is not null)
+        Aborted?.Invoke(reason);
+        if (tellPeers)
         {
-            await TellAsync(FrameKind.Abort, failedRank, reason).ConfigureAwait(false);
+            await TellAsync(FrameKind.Abort, reason.FailedRank ?? -1, System.Text.Encoding.UTF8.GetBytes(reason.Message)).ConfigureAwait(false);
         }
 
         await CloseAsync().ConfigureAwait(false);

@@ -95,7 +95,7 @@ internal sealed class PeerLink(int peer, Traffic traffic, IAsyncStreamWriter<Pee
         }
         catch (Exception exception)
         {
-            Traffic.Owner.Abort($"Rank {Traffic.Owner.Rank} cannot go on after a frame of rank {Peer}: {exception.Message}", Peer, exception);
+            AbortBecauseOf(exception);
         }
 
         return PeerFrame.Received;
@@ -110,7 +110,15 @@ internal sealed class PeerLink(int peer, Traffic traffic, IAsyncStreamWriter<Pee
             {
                 _kept.Dequeue();
                 _keptBytes -= frame.Header.Length;
-                operation.Receive(Peer, frame.Header, new ReadOnlySequence<byte>(frame.Buffer, 0, frame.Header.Length));
+                try
+                {
+                    operation.Receive(Peer, frame.Header, new ReadOnlySequence<byte>(frame.Buffer, 0, frame.Header.Length));
+                }
+                catch (InvalidDataException exception)
+                {
+                    AbortBecauseOf(exception);
+                }
+
                 ArrayPool<byte>.Shared.Return(frame.Buffer);
             }
 
@@ -121,6 +129,9 @@ internal sealed class PeerLink(int peer, Traffic traffic, IAsyncStreamWriter<Pee
             }
         }
     }
+
+    private void AbortBecauseOf(Exception exception) =>
+        Traffic.Owner.Abort($"Rank {Traffic.Owner.Rank} cannot go on after a frame of rank {Peer}: {exception.Message}", Peer, exception);
 
     private void Deliver(FrameHeader header, in ReadOnlySequence<byte> payload)
     {

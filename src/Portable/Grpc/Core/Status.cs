@@ -1,7 +1,10 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Grpc.Core;
 
 /// <summary>Outcome of a call: its code and a message for people.</summary>
-public struct Status(StatusCode statusCode, string detail, Exception? debugException) : IEquatable<Status>
+[SuppressMessage("Performance", "CA1815", Justification = "The official Status has no equality of its own either.")]
+public struct Status(StatusCode statusCode, string detail, Exception? debugException)
 {
     /// <summary>Success without a message.</summary>
     public static readonly Status DefaultSuccess = new(StatusCode.OK, "");
@@ -21,17 +24,6 @@ public struct Status(StatusCode statusCode, string detail, Exception? debugExcep
 
     /// <summary>The local cause, if any; it never crosses the wire.</summary>
     public Exception? DebugException { get; } = debugException;
-
-    public static bool operator ==(Status left, Status right) => left.Equals(right);
-
-    public static bool operator !=(Status left, Status right) => !left.Equals(right);
-
-    public readonly bool Equals(Status other) =>
-        StatusCode == other.StatusCode && Detail == other.Detail && Equals(DebugException, other.DebugException);
-
-    public override readonly bool Equals(object? obj) => obj is Status other && Equals(other);
-
-    public override readonly int GetHashCode() => HashCode.Combine(StatusCode, Detail);
 
     public override readonly string ToString() =>
         DebugException is null
