@@ -1,1 +1,3 @@
-Console.WriteLine("darkmatter");
+using DarkMatter.Trainer.Commands;
+
+return await CommandTree.RunAsync(args);

@@ -9,6 +9,12 @@ public sealed record LocalOptions
     /// <summary>Key <c>threads</c>: threads each trainer computes with; 0 shares the machine's cores among them. Range 0 to 1024, default 0.</summary>
     public int Threads { get; init; }
 
+    /// <summary>
+    /// Key <c>time</c>: what the whole of <c>pretrain</c> may take, from packing to the summary; the training budget follows from it.
+    /// Default none.
+    /// </summary>
+    public TimeSpan? Time { get; init; }
+
     /// <summary>The threads of one trainer on a machine with this many cores.</summary>
     /// <param name="trainers">Trainer processes.</param>
     /// <param name="cores">Cores of the machine.</param>

@@ -175,5 +175,6 @@ internal static class RecipeSchema
     {
         Trainers = s.Count("trainers", d.Trainers, 1, 4096),
         Threads = s.Count("threads", d.Threads, 0, 1024),
+        Time = s.Span("time", d.Time),
     };
 }

@@ -1,0 +1,54 @@
+using System.CommandLine;
+using System.Text.Json;
+using DarkMatter.Trainer.Commands.Local;
+using DarkMatter.Trainer.Commands.Reports;
+
+namespace DarkMatter.Trainer.Commands;
+
+/// <summary><c>darkmatter evaluate</c>: judges a checkpoint or an export by its nearest neighbours.</summary>
+internal static class EvaluateCommand
+{
+    public static Command Create()
+    {
+        var recipe = new RecipeArguments();
+        var weights = new Option<string>("--weights", "-w")
+        {
+            Description = "A checkpoint's folder, a run's folder (its newest checkpoint), or an exported .safetensors.",
+            HelpName = "PATH",
+            Required = true,
+        };
+        var json = new Option<bool>("--json") { Description = "Print the result as JSON." };
+        var command = new Command("evaluate", """
+            Judges trained features: the class of each evaluation image is named by its nearest neighbours among the labelled training images; the
+            same is done with raw pixels. Without --recipe, the recipe of the checkpoint is used.
+            """);
+        recipe.AddTo(command, required: false);
+        command.Add(weights);
+        command.Add(json);
+        command.SetAction(async (parsed, _) =>
+        {
+            using var interruption = new Interruption();
+            var found = TrainedWeights.Find(parsed.GetRequiredValue(weights));
+            var options = found.Recipe(parsed.GetValue(recipe.Recipe), parsed.GetValue(recipe.Set) ?? []).Recipe;
+            if (options.Data.Evaluation.Length == 0)
+            {
+                throw new CommandException(ExitCode.BadRequest, "data.evaluation is not set in the recipe: there is nothing to evaluate on. Give it with --set data.evaluation=DIR");
+            }
+            var screen = Output.OfProcess();
+            await Datasets.EnsureAsync("data.dataset", options.Data.Dataset, options.Data.Source, screen, interruption.Token);
+            await Datasets.EnsureAsync("data.evaluation", options.Data.Evaluation, options.Data.EvaluationSource, screen, interruption.Token);
+            var result = new EncoderEvaluation(options, screen).Run(found.Path, options.Data.Dataset, options.Data.Evaluation, limit: null, interruption.Token);
+            Console.WriteLine(parsed.GetValue(json)
+                ? JsonSerializer.Serialize(new Dictionary<string, double>
+                {
+                    ["knn"] = result.Accuracy,
+                    ["knn_raw_pixels"] = result.RawPixelAccuracy,
+                    ["knn_bank"] = result.Bank,
+                    ["knn_queries"] = result.Queries,
+                })
+                : FormattableString.Invariant($"kNN accuracy {result.Accuracy * 100:0.00} %, raw pixels {result.RawPixelAccuracy * 100:0.00} % ({result.Queries:N0} queries, {result.Bank:N0} images to choose from)"));
+            return ExitCode.Done;
+        });
+        return command;
+    }
+}

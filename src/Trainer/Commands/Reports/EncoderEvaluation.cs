@@ -1,0 +1,91 @@
+using System.Diagnostics;
+using System.Globalization;
+using DarkMatter.Data;
+using DarkMatter.Trainer.Checkpoints;
+using DarkMatter.Trainer.Commands.Local;
+using DarkMatter.Trainer.Evaluation;
+using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Recipes;
+using DarkMatter.Trainer.Stack;
+using DarkMatter.Trainer.Training;
+
+namespace DarkMatter.Trainer.Commands.Reports;
+
+/// <summary>What the nearest neighbours said.</summary>
+/// <param name="Accuracy">By trained features, 0 to 1.</param>
+/// <param name="RawPixelAccuracy">By pixels, of the same images.</param>
+/// <param name="Bank">Images the neighbours came from.</param>
+/// <param name="Queries">Images asked about.</param>
+internal sealed record EncoderScores(double Accuracy, double RawPixelAccuracy, int Bank, int Queries);
+
+/// <summary>Judges a trained encoder by its nearest neighbours, and the raw pixels by the same rule.</summary>
+/// <param name="recipe">The run's recipe.</param>
+/// <param name="output">Gets progress.</param>
+internal sealed class EncoderEvaluation(Recipe recipe, Output output)
+{
+    private const int LeastBank = 5000;
+    private const int TimedImages = 2048;
+
+    /// <summary>Evaluates the backbone of a checkpoint or an export.</summary>
+    /// <param name="weights">model.safetensors of a checkpoint, or an export.</param>
+    /// <param name="bankPath">Labelled images the neighbours come from.</param>
+    /// <param name="queryPath">Labelled images asked about.</param>
+    /// <param name="limit">Time it may take: a smaller bank is used when the whole would take longer. Null: the whole.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public EncoderScores Run(string weights, string bankPath, string queryPath, TimeSpan? limit, CancellationToken cancellationToken)
+    {
+        var stack = TorchStack.Current;
+        stack.SetThreads(Environment.ProcessorCount);
+        var bfloat16 = UsesBFloat16(recipe.Train.Precision, stack);
+        var size = recipe.Views[0].View.Size;
+        using var backbone = BackboneExport.Read(recipe.Model, weights, stack);
+        var extractor = new FeatureExtractor(stack, Floats(recipe.Data.Mean), Floats(recipe.Data.Std));
+
+        var queries = LabeledImages.Load(queryPath, size, recipe.Evaluation.Queries, cancellationToken);
+        var bankLimit = recipe.Evaluation.Bank;
+        if (limit is { } time)
+        {
+            var total = (int)Math.Min(int.MaxValue, Catalog.Load(bankPath).SampleCount);
+            total = bankLimit > 0 ? Math.Min(bankLimit, total) : total;
+            // Half of the time goes to the similarities, the pixels' among them; the other half buys features.
+            bankLimit = TimePlan.BankThatFits(time / 2, MeasureRate(extractor, backbone, queries, bfloat16, cancellationToken), queries.Count, total, LeastBank);
+        }
+        var bank = LabeledImages.Load(bankPath, size, bankLimit, cancellationToken);
+        if (bank.Count < recipe.Evaluation.Knn.K)
+        {
+            throw new CommandException(ExitCode.BadRequest, $"evaluation.knn.k is {recipe.Evaluation.Knn.K}, but {bankPath} has only {bank.Count} images; choose a smaller k");
+        }
+
+        var knn = new KnnClassifier(recipe.Evaluation.Knn);
+        using var bankFeatures = extractor.Features(backbone, bank.Images, size, bfloat16, new Counter(output, "bank", bank.Count), cancellationToken);
+        using var queryFeatures = extractor.Features(backbone, queries.Images, size, bfloat16, new Counter(output, "queries", queries.Count), cancellationToken);
+        var accuracy = knn.Accuracy(bankFeatures, bank.Labels, queryFeatures, queries.Labels);
+        output.Progress(() => "evaluating: raw pixels");
+        using var bankPixels = FeatureExtractor.Pixels(bank.Images, size);
+        using var queryPixels = FeatureExtractor.Pixels(queries.Images, size);
+        var raw = knn.Accuracy(bankPixels, bank.Labels, queryPixels, queries.Labels);
+        output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy:P1}, raw pixels {raw:P1}"), final: true);
+        return new EncoderScores(accuracy, raw, bank.Count, queries.Count);
+    }
+
+    /// <summary>Whether this machine trains and evaluates the recipe in bfloat16.</summary>
+    public static bool UsesBFloat16(Precision precision, ITorchStack stack) =>
+        precision == Precision.BFloat16 || (precision == Precision.Auto && stack.PrefersBFloat16);
+
+    internal static IReadOnlyList<float> Floats(IReadOnlyList<double> values) => [.. values.Select(value => (float)value)];
+
+    private static double MeasureRate(FeatureExtractor extractor, ResNet backbone, LabeledImages images, bool bfloat16, CancellationToken cancellationToken)
+    {
+        var each = images.Size * images.Size * 3;
+        var count = Math.Min(images.Count, TimedImages);
+        extractor.Features(backbone, images.Images.AsMemory(0, Math.Min(count, 256) * each), images.Size, bfloat16, null, cancellationToken).Dispose();
+        var clock = Stopwatch.StartNew();
+        extractor.Features(backbone, images.Images.AsMemory(0, count * each), images.Size, bfloat16, null, cancellationToken).Dispose();
+        return count / Math.Max(clock.Elapsed.TotalSeconds, 1e-3);
+    }
+
+    private sealed class Counter(Output output, string what, int total) : IProgress<int>
+    {
+        public void Report(int value) => output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluating: features of the {what}, {value:N0} of {total:N0}"));
+    }
+}

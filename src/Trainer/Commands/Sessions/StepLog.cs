@@ -1,0 +1,67 @@
+using System.Globalization;
+using DarkMatter.Trainer.Training;
+
+namespace DarkMatter.Trainer.Commands.Sessions;
+
+/// <summary>
+/// A run's curve on disk: one CSV row per step, written by rank 0. A resumed run cuts the rows it is about to repeat and goes on below.
+/// </summary>
+public sealed class StepLog : IDisposable
+{
+    /// <summary>The first line of the file.</summary>
+    public const string Header = "step,loss,learning_rate,images_per_second,seconds,data_wait_seconds,exposed_communication_seconds,embedding_std";
+
+    private static readonly TimeSpan FlushEvery = TimeSpan.FromSeconds(1);
+    private readonly StreamWriter writer;
+    private long lastFlush = Environment.TickCount64;
+
+    private StepLog(StreamWriter writer) => this.writer = writer;
+
+    /// <summary>Opens the file for the steps after <paramref name="startStep"/>.</summary>
+    public static StepLog Open(string path, long startStep)
+    {
+        var kept = startStep > 0 && File.Exists(path) ? Read(path).Where(row => row.Step <= startStep).Select(row => row.Line).ToList() : [];
+        File.WriteAllLines(path, kept.Prepend(Header));
+        return new StepLog(new StreamWriter(new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite)));
+    }
+
+    /// <summary>Appends a step.</summary>
+    public void Write(StepReport report)
+    {
+        ArgumentNullException.ThrowIfNull(report);
+        writer.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{report.Step},{report.Loss:R},{report.LearningRate:R},{report.ImagesPerSecond:0.0},{report.Elapsed.TotalSeconds:0.0000},{report.DataWait.TotalSeconds:0.0000},{report.ExposedCommunication.TotalSeconds:0.0000},{report.EmbeddingStd:0.00000}"));
+        if (Environment.TickCount64 - lastFlush > FlushEvery.TotalMilliseconds)
+        {
+            writer.Flush();
+            lastFlush = Environment.TickCount64;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => writer.Dispose();
+
+    /// <summary>The rows of a file that are whole.</summary>
+    public static IEnumerable<StepRow> Read(string path)
+    {
+        foreach (var line in File.ReadLines(path).Skip(1))
+        {
+            var cells = line.Split(',');
+            if (cells.Length == 8 && long.TryParse(cells[0], CultureInfo.InvariantCulture, out var step)
+                && double.TryParse(cells[1], CultureInfo.InvariantCulture, out var loss)
+                && double.TryParse(cells[3], CultureInfo.InvariantCulture, out var rate)
+                && double.TryParse(cells[4], CultureInfo.InvariantCulture, out var seconds))
+            {
+                yield return new StepRow(step, loss, rate, seconds, line);
+            }
+        }
+    }
+}
+
+/// <summary>One step of a curve.</summary>
+/// <param name="Step">Updates applied, this one included.</param>
+/// <param name="Loss">Of the global batch.</param>
+/// <param name="ImagesPerSecond">Of the global batch.</param>
+/// <param name="Seconds">The step took.</param>
+/// <param name="Line">The row as it stands in the file.</param>
+public sealed record StepRow(long Step, double Loss, double ImagesPerSecond, double Seconds, string Line);
