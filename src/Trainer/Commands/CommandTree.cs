@@ -88,6 +88,10 @@ public static class CommandTree
         {
             Console.Error.WriteLine(e);
         }
+        while (e is AggregateException { InnerExceptions: [var only] })
+        {
+            e = only;
+        }
         switch (e)
         {
             case CommandException command:

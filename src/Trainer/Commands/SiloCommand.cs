@@ -1,6 +1,7 @@
 using System.CommandLine;
 using DarkMatter.Silo;
 using DarkMatter.Trainer.Commands.Local;
+using DarkMatter.Trainer.Recipes;
 
 namespace DarkMatter.Trainer.Commands;
 
@@ -12,10 +13,11 @@ internal static class SiloCommand
         var port = new Option<int>("--port") { Description = "The port trainers and commands reach it at (gRPC over HTTP/2 without TLS). 0: any free one.", HelpName = "PORT", DefaultValueFactory = _ => 7400 };
         var httpPort = new Option<int>("--http-port") { Description = "The port of health and status pages: /health/live, /health/ready. 0: any free one.", HelpName = "PORT", DefaultValueFactory = _ => 7401 };
         var state = new Option<string>("--state") { Description = "The folder that keeps the state of runs across restarts.", HelpName = "DIR", Required = true };
+        var failure = new Option<string>("--failure-timeout") { Description = "Silence after which a trainer counts as lost.", HelpName = "TIME", DefaultValueFactory = _ => "2s" };
         var childOf = ChildOption.Create();
         var command = new Command("silo", """
             Coordinates runs: membership, catalog, ledger of commits, checkpoints. Prints one line of JSON with its ports once it serves.
-            """) { port, httpPort, state, childOf };
+            """) { port, httpPort, state, failure, childOf };
         command.SetAction(async (parsed, _) =>
         {
             using var parent = ParentWatch.Begin(parsed.GetValue(childOf));
@@ -24,6 +26,9 @@ internal static class SiloCommand
                 {
                     Port = parsed.GetValue(port),
                     HttpPort = parsed.GetValue(httpPort),
+                    FailureTimeout = TimeSpans.TryParse(parsed.GetRequiredValue(failure), out var patience)
+                        ? patience
+                        : throw new CommandException(ExitCode.BadRequest, $"--failure-timeout is '{parsed.GetValue(failure)}', but it is a span of time such as 2s"),
                     StateDirectory = Path.GetFullPath(parsed.GetRequiredValue(state)),
                 },
                 parent.Stop);

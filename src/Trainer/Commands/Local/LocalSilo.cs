@@ -10,6 +10,9 @@ internal sealed class LocalSilo : IAsyncDisposable
 {
     private static readonly TimeSpan StartDeadline = TimeSpan.FromSeconds(60);
 
+    // A death is seen at once, by its process; silence only tells of a hang, and a busy laptop is silent for seconds.
+    private const string FailureTimeout = "15s";
+
     private readonly GrpcChannel channel;
 
     private LocalSilo(ChildProcess process, string address, string webAddress)
@@ -42,7 +45,10 @@ internal sealed class LocalSilo : IAsyncDisposable
     {
         var process = ChildProcess.Start(
             "silo",
-            ["silo", "--port", port.ToString(CultureInfo.InvariantCulture), "--http-port", "0", "--state", folder.SiloState, "--child-of", folder.Path],
+            [
+                "silo", "--port", port.ToString(CultureInfo.InvariantCulture), "--http-port", "0", "--state", folder.SiloState,
+                "--failure-timeout", FailureTimeout, "--child-of", folder.Path,
+            ],
             new Dictionary<string, string> { ["DOTNET_gcServer"] = "0" },
             folder.LogOf("silo"));
         try

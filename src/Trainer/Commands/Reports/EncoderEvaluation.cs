@@ -43,10 +43,10 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
 
         var queries = LabeledImages.Load(queryPath, size, recipe.Evaluation.Queries, cancellationToken);
         var bankLimit = recipe.Evaluation.Bank;
+        var total = (int)Math.Min(int.MaxValue, Catalog.Load(bankPath).SampleCount);
+        total = bankLimit > 0 ? Math.Min(bankLimit, total) : total;
         if (limit is { } time)
         {
-            var total = (int)Math.Min(int.MaxValue, Catalog.Load(bankPath).SampleCount);
-            total = bankLimit > 0 ? Math.Min(bankLimit, total) : total;
             // Half of the time goes to the similarities, the pixels' among them; the other half buys features.
             bankLimit = TimePlan.BankThatFits(time / 2, MeasureRate(extractor, backbone, queries, bfloat16, cancellationToken), queries.Count, total, LeastBank);
         }
@@ -64,7 +64,7 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         using var bankPixels = FeatureExtractor.Pixels(bank.Images, size);
         using var queryPixels = FeatureExtractor.Pixels(queries.Images, size);
         var raw = knn.Accuracy(bankPixels, bank.Labels, queryPixels, queries.Labels);
-        output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy:P1}, raw pixels {raw:P1}"), final: true);
+        output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy * 100:0.0} %, raw pixels {raw * 100:0.0} %{(bank.Count < total ? $" (bank of {bank.Count:N0} of {total:N0} images, for lack of time)" : "")}"), final: true);
         return new EncoderScores(accuracy, raw, bank.Count, queries.Count);
     }
 
