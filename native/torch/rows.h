@@ -51,19 +51,8 @@ DM_INLINE float load1(const c10::BFloat16* p) { return static_cast<float>(*p); }
 DM_INLINE void store1(float* p, float v) { *p = v; }
 DM_INLINE void store1(c10::BFloat16* p, float v) { *p = c10::BFloat16(v); }
 
-// 2: AVX-512, 1: AVX2 with FMA, 0: neither.
-inline int vector_level() {
-#if defined(__x86_64__)
-  static const int level = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return 2;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
-  }();
-  return level;
-#else
-  return 0;
-#endif
-}
+// What this machine has, 2: AVX-512, 1: AVX2 with FMA, 0: neither; a test may lower it to run the other machines' code.
+int vector_level();
 
 }  // namespace dm
 

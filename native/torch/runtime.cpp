@@ -1,4 +1,5 @@
 // Threads, random numbers, autocast, and what this machine is good at.
+#include "rows.h"
 #include "shim.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -7,6 +8,8 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/Version.h>
 
+#include <algorithm>
+#include <atomic>
 #include <mutex>
 
 using dm::Handle;
@@ -83,3 +86,23 @@ DM_API int dm_instruction_sets() {
 #endif
   return sets;
 }
+
+namespace dm {
+
+static std::atomic<int> highest_level{2};
+
+int vector_level() {
+  static const int level = [] {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return 2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+#endif
+    return 0;
+  }();
+  return std::min(level, highest_level.load(std::memory_order_relaxed));
+}
+
+}  // namespace dm
+
+DM_API void dm_limit_vector_level(int level) { dm::highest_level = level; }

@@ -70,6 +70,7 @@ internal static unsafe partial class Shim
     [LibraryImport(Lib, EntryPoint = "dm_configuration")] internal static partial byte* Configuration();
     [LibraryImport(Lib, EntryPoint = "dm_instruction_sets")] internal static partial int InstructionSets();
 
+    [LibraryImport(Lib, EntryPoint = "dm_limit_vector_level")] internal static partial void LimitVectorLevel(int level);
     [LibraryImport(Lib, EntryPoint = "dm_batch_norm")]
     internal static partial int BatchNorm(
         nint x, nint weight, nint bias, nint runningMean, nint runningVar, double momentum, double eps, int relu, nint residual,
