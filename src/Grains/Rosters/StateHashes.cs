@@ -52,7 +52,8 @@ public sealed class StateHashes(int world)
     private static string Difference(long step, string?[] ranks)
     {
         var groups = ranks.Select((hash, rank) => (hash, rank)).Where(r => r.hash is not null).GroupBy(r => r.hash, r => r.rank);
-        string sides = string.Join(" but ", groups.Select(g => $"{(g.Count() == 1 ? "rank" : "ranks")} {string.Join(", ", g)} has {g.Key}"));
+        string sides = string.Join(
+            " but ", groups.Select(g => $"{(g.Count() == 1 ? "rank " : "ranks ")}{string.Join(", ", g)} {(g.Count() == 1 ? "has" : "have")} {g.Key}"));
         return $"The trainers' states differ after step {step}: {sides}. Their parameters, buffers or optimizer memory are no longer equal, "
             + "so nothing after the last equal step can be trusted.";
     }
