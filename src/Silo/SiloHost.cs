@@ -55,7 +55,7 @@ public sealed class SiloHost : IAsyncDisposable
         using var asked = cancellationToken.UnsafeRegister(static l => ((IHostApplicationLifetime)l!).StopApplication(), lifetime);
         if (options.ParentPipe)
         {
-            _ = StopAtEndOfInput(lifetime);
+            _ = Task.Run(() => StopAtEndOfInput(lifetime), CancellationToken.None);
         }
 
         await silo._app.WaitForShutdownAsync(CancellationToken.None);

@@ -204,6 +204,7 @@ public sealed class SessionTests : IAsyncLifetime
     {
         await Client.CreateRunAsync(Plan());
         await using var a = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        await a.Next(SiloMessage.KindOneofCase.HeartbeatAck);
         var b = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
         (await b.Ended()).StatusCode.ShouldBe(StatusCode.AlreadyExists);
         await b.DisposeAsync();

@@ -11,7 +11,7 @@ internal sealed partial class CoordinatorService
     private static readonly TimeSpan s_joinDeadline = TimeSpan.FromSeconds(10);
 
     /// <summary>How long a trainer that was told to stop may keep its stream open.</summary>
-    private static readonly TimeSpan s_closeDeadline = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_closeDeadline = TimeSpan.FromSeconds(2);
 
     public override async Task Session(
         IAsyncStreamReader<TrainerMessage> requestStream, IServerStreamWriter<SiloMessage> responseStream, ServerCallContext context)

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using DarkMatter.Grains;
 using Microsoft.Extensions.Logging;
 using Orleans;
@@ -8,7 +9,8 @@ namespace DarkMatter.Silo;
 /// The sessions of one run at this silo. One loop gathers what all trainers said, reports it to the roster in one call, and tells the
 /// trainers what the roster answers: some times a second, and at once when something ends or joins.
 /// </summary>
-internal sealed partial class RunSessions : IDisposable
+[SuppressMessage("Design", "CA1001", Justification = "The semaphore holds no handle, and late streams may still knock on it.")]
+internal sealed partial class RunSessions
 {
     /// <summary>Time between reports when nothing hurries.</summary>
     private static readonly TimeSpan s_period = TimeSpan.FromMilliseconds(200);
@@ -115,9 +117,6 @@ internal sealed partial class RunSessions : IDisposable
         await _roster.Interrupt(reason);
         EndAll(reason, failed: true);
     }
-
-    /// <summary>Forgets its sessions.</summary>
-    public void Dispose() => _hurry.Dispose();
 
     private TrainerSession[] Sessions()
     {

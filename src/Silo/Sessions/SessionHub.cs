@@ -57,22 +57,18 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
     {
         IsReady = false;
         await _stopping.CancelAsync();
+        // A run that ended by itself is no longer among them.
         foreach (var (run, (sessions, loop)) in _runs)
         {
-            if (!loop.IsCompleted)
+            try
             {
-                try
-                {
-                    await loop.WaitAsync(cancellationToken);
-                    await sessions.Interrupt("The silo was stopped while the run lived.");
-                }
-                catch (Exception exception)
-                {
-                    LogStopFailed(log, run, exception.Message);
-                }
+                await loop.WaitAsync(cancellationToken);
+                await sessions.Interrupt("The silo was stopped while the run lived.");
             }
-
-            sessions.Dispose();
+            catch (Exception exception)
+            {
+                LogStopFailed(log, run, exception.Message);
+            }
         }
     }
 
