@@ -22,6 +22,7 @@ public sealed class TrainState : IDisposable
 
     private readonly TensorSet _model;
     private readonly TensorSet _momenta;
+    private readonly IReadOnlyList<Tensor> _localStatistics;
 
     private TrainState(TrainOptions options, IMethod method, bool bfloat16, ITorchStack stack)
     {
@@ -29,6 +30,7 @@ public sealed class TrainState : IDisposable
         (Method, BFloat16, Stack) = (method, bfloat16, stack);
         Parameters = [.. named.Select(p => p.parameter)];
         Optimizer = new Optimizer(options.Optimizer, named, stack);
+        _localStatistics = options.SyncBatchNorm ? [] : [.. method.Network.named_buffers().Select(b => b.buffer)];
         _model = new TensorSet(method.Network.state_dict().Select(t => (t.Key, t.Value)));
         _momenta = new TensorSet(Optimizer.State);
         TotalSteps = options.TotalSteps;
@@ -113,10 +115,15 @@ public sealed class TrainState : IDisposable
     /// <summary>The fingerprint of parameters, buffers and optimizer memory.</summary>
     public ulong Hash() => StateHash.Of(_model.Tensors.Concat(_momenta.Tensors).Select(t => t.Tensor));
 
-    /// <summary>Makes sure that all ranks have one fingerprint, and returns it.</summary>
+    /// <summary>
+    /// Makes sure that all ranks have one fingerprint, and returns it. Running statistics that each rank kept for itself, without
+    /// synchronised normalisation, become rank 0's first: training does not read them.
+    /// </summary>
     /// <exception cref="StateDivergedException">They have not.</exception>
     public ulong CompareHashes(ICollective ranks)
     {
+        foreach (var statistics in _localStatistics)
+            ranks.Broadcast(statistics, root: 0);
         var mine = Hash();
         if (ranks.World == 1)
             return mine;

@@ -56,6 +56,16 @@ public sealed class TrainingRunTests : IDisposable
     }
 
     [Fact]
+    public void Execute_TwoRanksEachNormalisingForItself_HoldTheSameState()
+    {
+        var sessions = new RecordedSession[2];
+        var options = Options with { SyncBatchNorm = false, TotalSteps = 10 };
+        ThreadRanks.Run(2, ranks => Run(Share(options, ranks), ranks, sessions[ranks.Rank] = new RecordedSession()));
+        sessions[1].Steps.Select(s => s.StateHash).ShouldBe(sessions[0].Steps.Select(s => s.StateHash));
+        sessions[0].Steps[9].StateHash.ShouldNotBeNull();
+    }
+
+    [Fact]
     public void Execute_BFloat16_TrainsAsFloat32DoesRoughly()
     {
         var session = new RecordedSession();
