@@ -59,11 +59,11 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         var knn = new KnnClassifier(recipe.Evaluation.Knn);
         using var bankFeatures = extractor.Features(backbone, bank.Images, size, bfloat16, new Counter(output, "bank", bank.Count), cancellationToken);
         using var queryFeatures = extractor.Features(backbone, queries.Images, size, bfloat16, new Counter(output, "queries", queries.Count), cancellationToken);
-        var accuracy = knn.Accuracy(bankFeatures, bank.Labels, queryFeatures, queries.Labels);
+        var accuracy = knn.Accuracy(bankFeatures, bank.Labels, queryFeatures, queries.Labels, cancellationToken);
         output.Progress(() => "evaluating: raw pixels");
         using var bankPixels = FeatureExtractor.Pixels(bank.Images, size);
         using var queryPixels = FeatureExtractor.Pixels(queries.Images, size);
-        var raw = knn.Accuracy(bankPixels, bank.Labels, queryPixels, queries.Labels);
+        var raw = knn.Accuracy(bankPixels, bank.Labels, queryPixels, queries.Labels, cancellationToken);
         output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy * 100:0.0} %, raw pixels {raw * 100:0.0} %{(bank.Count < total ? $" (bank of {bank.Count:N0} of {total:N0} images, for lack of time)" : "")}"), final: true);
         return new EncoderScores(accuracy, raw, bank.Count, queries.Count);
     }
