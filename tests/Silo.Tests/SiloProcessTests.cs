@@ -118,6 +118,41 @@ public sealed class SiloProcessTests : IDisposable
     }
 
     [Fact]
+    public async Task DamagedRun_IsNamed_AndTheOthersLive()
+    {
+        using (var silo = await SiloProcess.Start(_folder.Path))
+        {
+            await silo.Client.CreateRunAsync(SessionTests.Plan("broken"));
+            await silo.Client.CreateRunAsync(SessionTests.Plan("well"));
+            await silo.Terminate();
+        }
+
+        string path = Path.Combine(_folder.Path, "grains", "run", "run", "broken.json");
+        await File.WriteAllTextAsync(path, "{}", TestContext.Current.CancellationToken);
+        using var restarted = await SiloProcess.Start(_folder.Path);
+        var thrown = await Should.ThrowAsync<RpcException>(
+            async () => await restarted.Client.GetRunAsync(new GetRunRequest { Run = "broken" }));
+        thrown.Status.Detail.ShouldContain($"{path} is damaged: it has no header line. The version before it is {path}.previous");
+        (await restarted.Client.GetRunAsync(new GetRunRequest { Run = "well" })).State.ShouldBe(RunState.Failed);
+        restarted.StandardError.ShouldContain($"Run broken cannot be read");
+        restarted.StandardError.ShouldNotContain("   at ");
+    }
+
+    [Fact]
+    public async Task DamagedListOfRuns_KeepsTheSiloFromStarting_NamingTheFile()
+    {
+        string path = Path.Combine(_folder.Path, "grains", "runs", "runlist", "all.json");
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        await File.WriteAllTextAsync(path, "{}", TestContext.Current.CancellationToken);
+        using var silo = SiloProcess.Launch("--port", "0", "--http-port", "0", "--state", _folder.Path);
+        await silo.Exited();
+        silo.ExitCode.ShouldBe(2);
+        silo.StandardError.ShouldStartWith("darkmatter-silo: The list of runs cannot be read.");
+        silo.StandardError.ShouldContain($"{path} is damaged");
+        silo.StandardError.ShouldNotContain("   at ");
+    }
+
+    [Fact]
     public async Task SecondSilo_OnOneStateFolder_IsRefused()
     {
         using var first = await SiloProcess.Start(_folder.Path);

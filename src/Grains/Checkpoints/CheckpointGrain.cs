@@ -27,8 +27,7 @@ public sealed class CheckpointGrain(
         var noted = await GrainFactory.GetGrain<IRunGrain>(this.GetPrimaryKeyString()).NoteCheckpoint(checkpoint);
         if (noted.Refusal == Refusal.None && stored.State.Newest != checkpoint)
         {
-            stored.State = new CheckpointState { Newest = checkpoint };
-            await stored.WriteStateAsync();
+            await stored.Replace(new CheckpointState { Newest = checkpoint });
         }
 
         return noted;

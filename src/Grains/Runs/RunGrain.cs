@@ -89,19 +89,7 @@ public sealed class RunGrain(
 
     private async Task Write(RunRecord next)
     {
-        // The record in memory changes only once the stored one has.
-        var before = stored.State;
-        stored.State = next;
-        try
-        {
-            await stored.WriteStateAsync();
-        }
-        catch
-        {
-            stored.State = before;
-            throw;
-        }
-
+        await stored.Replace(next);
         _run = next;
         _exists = true;
         _unwritten = false;

@@ -17,16 +17,9 @@ public sealed record RunListRecord
 public sealed class RunListGrain([PersistentState("runs", GrainStorageNames.State)] IPersistentState<RunListRecord> stored)
     : Grain, IRunListGrain
 {
-    public Task Add(string run)
-    {
-        if (stored.State.Names.Contains(run))
-        {
-            return Task.CompletedTask;
-        }
-
-        stored.State = stored.State with { Names = stored.State.Names.Add(run) };
-        return stored.WriteStateAsync();
-    }
+    public Task Add(string run) => stored.State.Names.Contains(run)
+        ? Task.CompletedTask
+        : stored.Replace(stored.State with { Names = stored.State.Names.Add(run) });
 
     public Task<ImmutableArray<string>> Names() => Task.FromResult<ImmutableArray<string>>([.. stored.State.Names.Order(StringComparer.Ordinal)]);
 }

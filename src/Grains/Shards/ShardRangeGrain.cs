@@ -37,8 +37,7 @@ public sealed class ShardRangeGrain(
         if (generation > stored.State.Generation)
         {
             // The fence is durable before a lease of the new generation is out.
-            stored.State = stored.State with { Generation = generation };
-            await stored.WriteStateAsync();
+            await stored.Replace(stored.State with { Generation = generation });
         }
 
         return _range.Acquire(generation, trainer, leases);
@@ -52,8 +51,7 @@ public sealed class ShardRangeGrain(
         int added = next.Quarantined.Count - before.Quarantined.Count;
         if (added > 0)
         {
-            stored.State = next;
-            await stored.WriteStateAsync();
+            await stored.Replace(next);
         }
 
         return added;

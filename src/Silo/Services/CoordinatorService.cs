@@ -5,6 +5,7 @@ using DarkMatter.Protocol;
 using Grpc.Core;
 using Microsoft.Extensions.Hosting;
 using Orleans;
+using Orleans.Runtime;
 
 namespace DarkMatter.Silo;
 
@@ -16,7 +17,21 @@ internal sealed partial class CoordinatorService(
     /// <summary>How often a watcher's run is looked at.</summary>
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromMilliseconds(200);
 
-    public override async Task<RunStatus> CreateRun(CreateRunRequest request, ServerCallContext context)
+    public override Task<RunStatus> CreateRun(CreateRunRequest request, ServerCallContext context) => Answer(() => CreateRun(request));
+
+    public override Task<RunStatus> GetRun(GetRunRequest request, ServerCallContext context) => Answer(() => GetRun(request));
+
+    public override Task<ListRunsResponse> ListRuns(ListRunsRequest request, ServerCallContext context) => Answer(() => ListRuns(request));
+
+    public override Task<RunStatus> StopRun(StopRunRequest request, ServerCallContext context) => Answer(() => StopRun(request));
+
+    public override Task<AcquireLeasesResponse> AcquireLeases(AcquireLeasesRequest request, ServerCallContext context) => Answer(() => AcquireLeases(request));
+
+    public override Task<QuarantineResponse> ReportQuarantine(QuarantineReport request, ServerCallContext context) => Answer(() => ReportQuarantine(request));
+
+    public override Task<RunStatus> PublishCheckpoint(PublishCheckpointRequest request, ServerCallContext context) => Answer(() => PublishCheckpoint(request));
+
+    private async Task<RunStatus> CreateRun(CreateRunRequest request)
     {
         var plan = new RunPlan
         {
@@ -39,8 +54,12 @@ internal sealed partial class CoordinatorService(
         var given = request.CheckpointPath.Length == 0
             ? null
             : new CheckpointRecord { Step = request.StartStep, Path = request.CheckpointPath };
-        // Listed first: a name without a run is left out of lists, a run without a name would be lost.
-        await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Add(request.Run);
+        if (!request.Resume)
+        {
+            // Listed first: a name without a run is left out of lists, a run without a name would be lost.
+            await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Add(request.Run);
+        }
+
         var answer = request.Resume ? await run.Resume(plan, request.StartStep, given) : await run.Create(plan);
         var status = ProtocolMapping.ToStatusOrThrow(answer);
         await grains.GetGrain<IRosterGrain>(request.Run).Open(answer.Run!, options.Roster);
@@ -48,10 +67,10 @@ internal sealed partial class CoordinatorService(
         return status;
     }
 
-    public override async Task<RunStatus> GetRun(GetRunRequest request, ServerCallContext context) =>
+    private async Task<RunStatus> GetRun(GetRunRequest request) =>
         ProtocolMapping.ToStatus(await Existing(request.Run));
 
-    public override async Task<ListRunsResponse> ListRuns(ListRunsRequest request, ServerCallContext context)
+    private async Task<ListRunsResponse> ListRuns(ListRunsRequest request)
     {
         var response = new ListRunsResponse();
         foreach (string name in await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Names())
@@ -72,7 +91,7 @@ internal sealed partial class CoordinatorService(
         long? seen = null;
         while (true)
         {
-            var run = await Existing(request.Run);
+            var run = await Answer(() => Existing(request.Run));
             if (run.Version != seen)
             {
                 seen = run.Version;
@@ -88,7 +107,7 @@ internal sealed partial class CoordinatorService(
         }
     }
 
-    public override async Task<RunStatus> StopRun(StopRunRequest request, ServerCallContext context)
+    private async Task<RunStatus> StopRun(StopRunRequest request)
     {
         await Existing(request.Run);
         var answer = await grains.GetGrain<IRosterGrain>(request.Run).Stop(request.Reason);
@@ -96,7 +115,7 @@ internal sealed partial class CoordinatorService(
         return ProtocolMapping.ToStatusOrThrow(answer);
     }
 
-    public override async Task<AcquireLeasesResponse> AcquireLeases(AcquireLeasesRequest request, ServerCallContext context)
+    private async Task<AcquireLeasesResponse> AcquireLeases(AcquireLeasesRequest request)
     {
         var run = await Existing(request.Run);
         if (request.Generation != run.Progress.Generation)
@@ -124,7 +143,7 @@ internal sealed partial class CoordinatorService(
         return response;
     }
 
-    public override async Task<QuarantineResponse> ReportQuarantine(QuarantineReport request, ServerCallContext context)
+    private async Task<QuarantineResponse> ReportQuarantine(QuarantineReport request)
     {
         await Existing(request.Run);
         int added = 0;
@@ -147,7 +166,7 @@ internal sealed partial class CoordinatorService(
         return new QuarantineResponse { Total = await Run(request.Run).NoteQuarantined(added) };
     }
 
-    public override async Task<RunStatus> PublishCheckpoint(PublishCheckpointRequest request, ServerCallContext context) =>
+    private async Task<RunStatus> PublishCheckpoint(PublishCheckpointRequest request) =>
         ProtocolMapping.ToStatusOrThrow(await grains.GetGrain<ICheckpointGrain>(request.Run).Publish(new CheckpointRecord
         {
             Step = request.Step,
@@ -164,6 +183,20 @@ internal sealed partial class CoordinatorService(
         string.IsNullOrWhiteSpace(name)
             ? throw ProtocolMapping.ToException(Refusal.InvalidArgument, "the request names no run")
             : await Run(name).Get() ?? throw ProtocolMapping.ToException(Refusal.NotFound, $"there is no run '{name}'");
+
+    // What a grain cannot do, because its state cannot be stored or read or the silo stops, is the caller's to know: with the file's name, without
+    // a stack trace.
+    private static async Task<T> Answer<T>(Func<Task<T>> work)
+    {
+        try
+        {
+            return await work();
+        }
+        catch (Exception exception) when (exception is OrleansException or TimeoutException)
+        {
+            throw new RpcException(new Status(StatusCode.Unavailable, exception.Message));
+        }
+    }
 
     // Where the silo sees the dataset, it is the one that was promised.
     private static void CheckDataset(RunPlan plan)

@@ -22,10 +22,10 @@ internal sealed partial class CoordinatorService
             throw ProtocolMapping.ToException(Refusal.InvalidArgument, "a trainer joins a run by name; its name is empty");
         }
 
-        await Existing(join.Run);
+        await Answer(() => Existing(join.Run));
         var sessions = hub.Of(join.Run);
         var session = new TrainerSession(join, sessions.Observed);
-        var answer = await sessions.Join(session);
+        var answer = await Answer(() => sessions.Join(session));
         if (answer.Refusal != Refusal.None)
         {
             throw ProtocolMapping.ToException(answer.Refusal, answer.Message);

@@ -27,6 +27,7 @@ internal sealed partial class RunSessions
     private readonly ILogger _log;
     private long _knownGeneration;
     private Seating? _seating;
+    private string _toldEnd = "";
 
     public RunSessions(string run, IGrainFactory grains, TimeProvider time, ILogger log)
     {
@@ -77,6 +78,9 @@ internal sealed partial class RunSessions
         }
     }
 
+    /// <summary>Somebody asked for these sessions since the loop last looked at its run. Guarded by the hub's lock.</summary>
+    public bool IsWanted { get; set; }
+
     /// <summary>Runs until the run ends or the silo stops.</summary>
     public async Task Loop(CancellationToken cancellation)
     {
@@ -94,10 +98,15 @@ internal sealed partial class RunSessions
                     sessions[i].Reported(reports[i]);
                 }
 
-                Apply(view);
+                Apply(view, sessions);
                 if (view.Ended)
                 {
-                    LogEnded(_log, _run, view.State, view.Reason);
+                    if (_toldEnd != view.Reason)
+                    {
+                        LogEnded(_log, _run, view.State, view.Reason);
+                        _toldEnd = view.Reason;
+                    }
+
                     return;
                 }
             }
@@ -115,7 +124,7 @@ internal sealed partial class RunSessions
     public async Task Interrupt(string reason)
     {
         await _roster.Interrupt(reason);
-        EndAll(reason, failed: true);
+        EndAll(Sessions(), reason, failed: true);
     }
 
     private TrainerSession[] Sessions()
@@ -126,18 +135,20 @@ internal sealed partial class RunSessions
         }
     }
 
-    private void Apply(RosterView view)
+    private void Apply(RosterView view, TrainerSession[] sessions)
     {
         if (view.Seating is { } seating)
         {
             _seating = seating;
+            _toldEnd = "";
             _knownGeneration = seating.Generation;
             LogBegan(_log, _run, seating.Generation, seating.Seats.Length, seating.StartStep);
         }
 
         if (view.Ended)
         {
-            EndAll(view.Reason, failed: view.State == RunState.Failed);
+            // Only those the answer was about: one that joined meanwhile belongs to the next life of the run.
+            EndAll(sessions, view.Reason, failed: view.State == RunState.Failed);
             return;
         }
 
@@ -155,9 +166,9 @@ internal sealed partial class RunSessions
         }
     }
 
-    private void EndAll(string reason, bool failed)
+    private void EndAll(TrainerSession[] sessions, string reason, bool failed)
     {
-        foreach (var session in Sessions())
+        foreach (var session in sessions)
         {
             session.Stop(reason, failed);
             session.End();
@@ -165,7 +176,7 @@ internal sealed partial class RunSessions
 
         lock (_gate)
         {
-            _sessions.Clear();
+            _sessions.RemoveAll(sessions.Contains);
         }
     }
 

@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using DarkMatter.Grains;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Orleans;
+using Orleans.Runtime;
 
 namespace DarkMatter.Silo;
 
@@ -24,8 +26,9 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
     {
         lock (_gate)
         {
-            if (_runs.TryGetValue(run, out var known) && !known.Loop.IsCompleted)
+            if (_runs.TryGetValue(run, out var known))
             {
+                known.Sessions.IsWanted = true;
                 return known.Sessions;
             }
 
@@ -38,14 +41,16 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
     /// <summary>Ends the runs whose trainers an earlier silo took down with it.</summary>
     public async Task StartedAsync(CancellationToken cancellationToken)
     {
-        foreach (string name in await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Names())
+        foreach (string name in await Names())
         {
-            if (await grains.GetGrain<IRunGrain>(name).Get() is { IsLive: true } run)
+            try
             {
-                string reason = $"The silo was killed or stopped while the run was {(run.State == RunState.Waiting ? "waiting" : "training")} "
-                    + $"at step {run.Progress.Step}.";
-                await grains.GetGrain<IRosterGrain>(name).Interrupt(reason);
-                LogRecovered(log, name, reason);
+                await Recover(name);
+            }
+            catch (OrleansException exception)
+            {
+                // One damaged run does not keep the others from training; whoever asks for it is told the same.
+                LogUnreadable(log, name, exception.Message);
             }
         }
 
@@ -87,14 +92,47 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
 
+    private async Task<ImmutableArray<string>> Names()
+    {
+        try
+        {
+            return await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Names();
+        }
+        catch (OrleansException exception)
+        {
+            throw new SiloStartException($"The list of runs cannot be read. {exception.Message}", exception);
+        }
+    }
+
+    private async Task Recover(string name)
+    {
+        if (await grains.GetGrain<IRunGrain>(name).Get() is { IsLive: true } run)
+        {
+            string reason = $"The silo was killed or stopped while the run was {(run.State == RunState.Waiting ? "waiting" : "training")} "
+                + $"at step {run.Progress.Step}.";
+            await grains.GetGrain<IRosterGrain>(name).Interrupt(reason);
+            LogRecovered(log, name, reason);
+        }
+    }
+
     private async Task Loop(string run, RunSessions sessions)
     {
         try
         {
-            await sessions.Loop(_stopping.Token);
-            lock (_gate)
+            while (true)
             {
-                _runs.TryRemove(run, out _);
+                await sessions.Loop(_stopping.Token);
+                lock (_gate)
+                {
+                    if (!sessions.IsWanted)
+                    {
+                        _runs.TryRemove(run, out _);
+                        return;
+                    }
+
+                    // It was resumed, or a trainer came, while its end was told.
+                    sessions.IsWanted = false;
+                }
             }
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
@@ -105,6 +143,9 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
 
     [LoggerMessage(LogLevel.Warning, "Run {Run} was left behind by an earlier silo and is failed now. {Reason}")]
     private static partial void LogRecovered(ILogger log, string run, string reason);
+
+    [LoggerMessage(LogLevel.Error, "Run {Run} cannot be read: {Problem}")]
+    private static partial void LogUnreadable(ILogger log, string run, string problem);
 
     [LoggerMessage(LogLevel.Warning, "Run {Run} could not be ended while the silo stops: {Problem}")]
     private static partial void LogStopFailed(ILogger log, string run, string problem);

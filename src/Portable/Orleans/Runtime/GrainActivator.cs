@@ -43,7 +43,7 @@ internal sealed class GrainActivator
             return (activation, states) =>
             {
                 var storage = StorageNamed(activation.ActivationServices, facet.StorageName, parameter);
-                var created = (IReadableState)Activator.CreateInstance(state, facet.StateName, activation.GrainId, storage, facet.StorageName)!;
+                var created = (IReadableState)Activator.CreateInstance(state, facet.StateName, activation.GrainId, storage)!;
                 states.Add(created);
                 return created;
             };

@@ -14,7 +14,7 @@ internal interface IReadableState
 }
 
 /// <summary>Stands between a grain and its storage provider.</summary>
-internal sealed class PersistentState<T>(string name, GrainId grainId, IGrainStorage storage, string? storageName)
+internal sealed class PersistentState<T>(string name, GrainId grainId, IGrainStorage storage)
     : IPersistentState<T>, IReadableState
 {
     private readonly GrainState<T> _record = new(Activator.CreateInstance<T>());
@@ -29,11 +29,11 @@ internal sealed class PersistentState<T>(string name, GrainId grainId, IGrainSto
 
     public bool RecordExists => _record.RecordExists;
 
-    public Task ReadStateAsync() => Guard("ReadState", () => storage.ReadStateAsync(name, grainId, _record));
+    public Task ReadStateAsync() => Guard(nameof(ReadStateAsync), () => storage.ReadStateAsync(name, grainId, _record));
 
-    public Task WriteStateAsync() => Guard("WriteState", () => storage.WriteStateAsync(name, grainId, _record));
+    public Task WriteStateAsync() => Guard(nameof(WriteStateAsync), () => storage.WriteStateAsync(name, grainId, _record));
 
-    public Task ClearStateAsync() => Guard("ClearState", () => storage.ClearStateAsync(name, grainId, _record));
+    public Task ClearStateAsync() => Guard(nameof(ClearStateAsync), () => storage.ClearStateAsync(name, grainId, _record));
 
     public Task ReadStateAsync(CancellationToken cancellationToken) => Checked(ReadStateAsync, cancellationToken);
 
@@ -53,8 +53,7 @@ internal sealed class PersistentState<T>(string name, GrainId grainId, IGrainSto
         catch (Exception exception) when (exception is not OrleansException)
         {
             throw new OrleansException(
-                $"Error from storage provider {storage.GetType().Name}.{storageName ?? StorageNames.Default} during {operation} "
-                + $"of '{name}' for grain {grainId}: {exception.Message}",
+                $"Error from storage provider {storage.GetType().Name}.{name} during {operation} for grain {grainId}: {exception.Message}",
                 exception);
         }
     }

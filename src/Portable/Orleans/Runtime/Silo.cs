@@ -31,14 +31,14 @@ internal sealed partial class Silo : IClusterClient, IHostedService, IDisposable
         TimeProvider time,
         IOptions<SiloMessagingOptions> messaging,
         IOptions<GrainCollectionOptions> collection,
-        ILogger<Silo> log)
+        ILoggerFactory loggers)
     {
         Services = services;
         Time = time;
         Collection = collection.Value;
         Calls = new CallList(time);
         _messaging = messaging.Value;
-        _log = log;
+        _log = loggers.CreateLogger("Orleans.Runtime.InProcessSilo");
         _types = new Lazy<GrainTypes>(() => new GrainTypes());
     }
 
