@@ -3,16 +3,27 @@ using Grpc.Core;
 
 namespace DarkMatter.Trainer.Collectives;
 
-/// <summary>The server's side of the streams between peers.</summary>
-[BindServiceMethod(typeof(PeerService), nameof(BindService))]
-internal sealed class PeerService(PeerServer server)
+/// <summary>
+/// What a gRPC server needs to know of the streams between peers. Handlers are virtual and declared on the type that binds them,
+/// as in generated code: the official server finds them by name and insists on it.
+/// </summary>
+[BindServiceMethod(typeof(PeerServiceBase), nameof(BindService))]
+internal abstract class PeerServiceBase
 {
     /// <summary>Tells a gRPC server which method this service has.</summary>
-    public static void BindService(ServiceBinderBase binder, PeerService? service) => binder.AddMethod(
+    public static void BindService(ServiceBinderBase binder, PeerServiceBase? service) => binder.AddMethod(
         PeerMethod.Exchange, service is null ? null : new DuplexStreamingServerMethod<PeerFrame, PeerFrame>(service.Exchange));
 
     /// <summary>Serves a peer's stream until either side leaves.</summary>
-    public async Task Exchange(IAsyncStreamReader<PeerFrame> requestStream, IServerStreamWriter<PeerFrame> responseStream, ServerCallContext context)
+    public abstract Task Exchange(
+        IAsyncStreamReader<PeerFrame> requestStream, IServerStreamWriter<PeerFrame> responseStream, ServerCallContext context);
+}
+
+/// <summary>The server's side of the streams between peers.</summary>
+internal sealed class PeerService(PeerServer server) : PeerServiceBase
+{
+    /// <inheritdoc/>
+    public override async Task Exchange(IAsyncStreamReader<PeerFrame> requestStream, IServerStreamWriter<PeerFrame> responseStream, ServerCallContext context)
     {
         var generation = Number(context, PeerMethod.GenerationKey);
         var collective = await server.FindAsync(generation, context.CancellationToken).ConfigureAwait(false);

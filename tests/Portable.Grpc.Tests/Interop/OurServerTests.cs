@@ -51,7 +51,7 @@ public sealed class OurServerTests(NodePeer peer) : IClassFixture<NodePeer>
     public async Task Deadline_Passes_BothSidesSeeIt()
     {
         await using var host = await EchoHost.StartAsync();
-        var result = await CallAsync(host, "unary", [new { sleepMs = 60_000 }], timeoutMs: 300);
+        var result = await CallAsync(host, "unary", [new { sleepMs = 60_000 }], timeoutMs: 2000);
         ((int)result["code"]!).ShouldBe(4);
         await host.Probe.Cancelled.Task.WaitAsync(EchoHost.Patience);
     }
@@ -60,7 +60,7 @@ public sealed class OurServerTests(NodePeer peer) : IClassFixture<NodePeer>
     public async Task Client_Cancels_HandlerSeesIt()
     {
         await using var host = await EchoHost.StartAsync();
-        var result = await CallAsync(host, "unary", [new { sleepMs = 60_000 }], cancelAfterMs: 300);
+        var result = await CallAsync(host, "unary", [new { sleepMs = 60_000 }], cancelAfterMs: 2000);
         ((int)result["code"]!).ShouldBe(1);
         await host.Probe.Cancelled.Task.WaitAsync(EchoHost.Patience);
     }

@@ -63,7 +63,12 @@ internal sealed class ServiceMethodBinder<TService>(CallRunner runner) : Service
         var found = typeof(TService).GetMethod(method.Name, parameters) ??
             throw new InvalidOperationException(
                 $"{typeof(TService).Name} has no public method {method.Name}({string.Join(", ", parameters.Select(type => type.Name))}) for {method.FullName}.");
-        return found.CreateDelegate<TDelegate>();
+
+        // The official server finds handlers through the type that binds them, and only where they are virtual, as generated ones are.
+        return found.IsVirtual
+            ? found.CreateDelegate<TDelegate>()
+            : throw new InvalidOperationException(
+                $"{typeof(TService).Name}.{method.Name} is not virtual: declare it in a base class that carries [BindServiceMethod], as generated code does.");
     }
 
     private static async Task WithServiceAsync(HttpContext http, Func<TService, Task> use)
