@@ -8,13 +8,22 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/Version.h>
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <atomic>
 #include <mutex>
 
 using dm::Handle;
 
-DM_API void dm_set_threads(int threads) { at::set_num_threads(threads); }
+// ATen's threads, and OpenBLAS's where that is the system's BLAS: it keeps a pool of its own, which ATen does not know.
+DM_API void dm_set_threads(int threads) {
+  at::set_num_threads(threads);
+  if (void* blas = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_NOLOAD)) {
+    if (auto set = reinterpret_cast<void (*)(int)>(dlsym(blas, "openblas_set_num_threads"))) set(threads);
+    dlclose(blas);
+  }
+}
 DM_API int dm_get_threads() { return at::get_num_threads(); }
 
 DM_API int dm_set_interop_threads(int threads) {
