@@ -43,6 +43,9 @@ class Network(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.projector = nn.Sequential(nn.Linear(inputs, inputs, bias=False), nn.BatchNorm1d(inputs), nn.ReLU(inplace=True),
                                        nn.Linear(inputs, projection, bias=False), nn.BatchNorm1d(projection))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x):
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
