@@ -7,6 +7,7 @@ namespace DarkMatter.Grains;
 [GenerateSerializer, Alias("darkmatter.CheckpointState")]
 public sealed record CheckpointState
 {
+    /// <summary>The newest published checkpoint, or null.</summary>
     [Id(0)]
     public CheckpointRecord? Newest { get; init; }
 }
@@ -16,6 +17,7 @@ public sealed record CheckpointState
 public sealed class CheckpointGrain(
     [PersistentState("checkpoint", GrainStorageNames.State)] IPersistentState<CheckpointState> stored) : Grain, ICheckpointGrain
 {
+    /// <inheritdoc/>
     public async Task<RunAnswer> Publish(CheckpointRecord checkpoint)
     {
         if (CheckpointPublication.Refuse(stored.State.Newest, checkpoint) is { } refused)
@@ -33,5 +35,6 @@ public sealed class CheckpointGrain(
         return noted;
     }
 
+    /// <inheritdoc/>
     public Task<CheckpointRecord?> Newest() => Task.FromResult(stored.State.Newest);
 }

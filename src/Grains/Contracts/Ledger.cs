@@ -23,6 +23,7 @@ public sealed record GenerationRecord
     [Id(3)]
     public ImmutableArray<string> Trainers { get; init; } = [];
 
+    /// <summary>Lanes of the run.</summary>
     [Id(4)]
     public int Lanes { get; init; }
 
@@ -35,15 +36,19 @@ public sealed record GenerationRecord
 [GenerateSerializer, Alias("darkmatter.RunRecord")]
 public sealed record RunRecord
 {
+    /// <summary>Where the run is in its life.</summary>
     [Id(0)]
     public RunState State { get; init; }
 
+    /// <summary>Why it is there, for people.</summary>
     [Id(1)]
     public string Reason { get; init; } = "";
 
+    /// <summary>What it was created or last resumed with.</summary>
     [Id(2)]
     public RunPlan Plan { get; init; } = new();
 
+    /// <summary>Steps of the run; 0 while unknown.</summary>
     [Id(3)]
     public long TotalSteps { get; init; }
 
@@ -51,9 +56,11 @@ public sealed record RunRecord
     [Id(4)]
     public bool StepsFixed { get; init; }
 
+    /// <summary>The ledger, oldest first; at most <see cref="Run.KeptGenerations"/>.</summary>
     [Id(5)]
     public ImmutableList<GenerationRecord> Generations { get; init; } = [];
 
+    /// <summary>What the ranks have done in the newest generation.</summary>
     [Id(6)]
     public RunProgress Progress { get; init; } = new();
 
@@ -61,17 +68,21 @@ public sealed record RunRecord
     [Id(7)]
     public ImmutableList<CheckpointRecord> Checkpoints { get; init; } = [];
 
+    /// <summary>Broken samples found so far.</summary>
     [Id(8)]
     public long Quarantined { get; init; }
 
+    /// <summary>Step that this life of the run started from.</summary>
     [Id(9)]
     public long StartStep { get; init; }
 
+    /// <summary>Checkpoint that this life started from; null for a fresh start.</summary>
     [Id(10)]
     public CheckpointRecord? StartCheckpoint { get; init; }
 
     /// <summary>Number of the newest generation; 0 before the first.</summary>
     public long Generation => Generations.IsEmpty ? 0 : Generations[^1].Number;
 
+    /// <summary>It waits or trains.</summary>
     public bool IsLive => State is RunState.Waiting or RunState.Training;
 }

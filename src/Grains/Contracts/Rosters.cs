@@ -7,6 +7,7 @@ namespace DarkMatter.Grains;
 [GenerateSerializer, Alias("darkmatter.JoinRequest")]
 public sealed record JoinRequest
 {
+    /// <summary>Unique in the run.</summary>
     [Id(0)]
     public string Name { get; init; } = "";
 
@@ -14,9 +15,11 @@ public sealed record JoinRequest
     [Id(1)]
     public string Incarnation { get; init; } = "";
 
+    /// <summary>Where its peers reach it.</summary>
     [Id(2)]
     public string Address { get; init; } = "";
 
+    /// <summary>Of its process, for people.</summary>
     [Id(3)]
     public int ProcessId { get; init; }
 
@@ -29,9 +32,11 @@ public sealed record JoinRequest
 [GenerateSerializer, Alias("darkmatter.JoinAnswer")]
 public sealed record JoinAnswer
 {
+    /// <summary>None when it may join.</summary>
     [Id(0)]
     public Refusal Refusal { get; init; }
 
+    /// <summary>Why not, for people.</summary>
     [Id(1)]
     public string Message { get; init; } = "";
 }
@@ -60,9 +65,11 @@ public enum Presence
 [GenerateSerializer, Alias("darkmatter.Accusation")]
 public sealed record Accusation
 {
+    /// <summary>Of the peer that cannot be reached.</summary>
     [Id(0)]
     public int Rank { get; init; }
 
+    /// <summary>What was seen of it.</summary>
     [Id(1)]
     public string Reason { get; init; } = "";
 }
@@ -71,9 +78,11 @@ public sealed record Accusation
 [GenerateSerializer, Alias("darkmatter.StateHash")]
 public sealed record StateHash
 {
+    /// <summary>Updates applied.</summary>
     [Id(0)]
     public long Step { get; init; }
 
+    /// <summary>In lower-case hex.</summary>
     [Id(1)]
     public string Hash { get; init; } = "";
 }
@@ -82,12 +91,15 @@ public sealed record StateHash
 [GenerateSerializer, Alias("darkmatter.MemberReport")]
 public sealed record MemberReport
 {
+    /// <summary>Unique in the run.</summary>
     [Id(0)]
     public string Name { get; init; } = "";
 
+    /// <summary>Of its process.</summary>
     [Id(1)]
     public string Incarnation { get; init; } = "";
 
+    /// <summary>What its session is doing.</summary>
     [Id(2)]
     public Presence Presence { get; init; }
 
@@ -99,18 +111,23 @@ public sealed record MemberReport
     [Id(4)]
     public TimeSpan SilentFor { get; init; }
 
+    /// <summary>Last step it applied.</summary>
     [Id(5)]
     public long Step { get; init; }
 
+    /// <summary>Loss of the global batch at that step.</summary>
     [Id(6)]
     public double Loss { get; init; }
 
+    /// <summary>Images of the global batch per second.</summary>
     [Id(7)]
     public double ImagesPerSecond { get; init; }
 
+    /// <summary>Spread of unit embeddings: healthy near 1/√d, collapsed 0.</summary>
     [Id(8)]
     public double EmbeddingStd { get; init; }
 
+    /// <summary>The first peer it could not reach; null for none.</summary>
     [Id(9)]
     public Accusation? Accuses { get; init; }
 
@@ -127,6 +144,7 @@ public sealed record MemberReport
 [GenerateSerializer, Alias("darkmatter.SiloReport")]
 public sealed record SiloReport
 {
+    /// <summary>One for each session.</summary>
     [Id(0)]
     public ImmutableArray<MemberReport> Members { get; init; } = [];
 
@@ -139,18 +157,23 @@ public sealed record SiloReport
 [GenerateSerializer, Alias("darkmatter.Seat")]
 public sealed record Seat
 {
+    /// <summary>Place in the world, from 0.</summary>
     [Id(0)]
     public int Rank { get; init; }
 
+    /// <summary>Of the trainer.</summary>
     [Id(1)]
     public string Name { get; init; } = "";
 
+    /// <summary>Of its process.</summary>
     [Id(2)]
     public string Incarnation { get; init; } = "";
 
+    /// <summary>Where its peers reach it.</summary>
     [Id(3)]
     public string Address { get; init; } = "";
 
+    /// <summary>Of its process, for people.</summary>
     [Id(4)]
     public int ProcessId { get; init; }
 
@@ -163,6 +186,7 @@ public sealed record Seat
 [GenerateSerializer, Alias("darkmatter.Seating")]
 public sealed record Seating
 {
+    /// <summary>Its number; 1 for the first.</summary>
     [Id(0)]
     public long Generation { get; init; }
 
@@ -170,18 +194,23 @@ public sealed record Seating
     [Id(1)]
     public ImmutableArray<Seat> Seats { get; init; } = [];
 
+    /// <summary>Steps already applied.</summary>
     [Id(2)]
     public long StartStep { get; init; }
 
+    /// <summary>What to load first; empty for a fresh start.</summary>
     [Id(3)]
     public string CheckpointPath { get; init; } = "";
 
+    /// <summary>Steps of the run; 0 while unknown.</summary>
     [Id(4)]
     public long TotalSteps { get; init; }
 
+    /// <summary>The resolved recipe.</summary>
     [Id(5)]
     public string RecipeYaml { get; init; } = "";
 
+    /// <summary>Lanes of the run over all ranks.</summary>
     [Id(6)]
     public int LaneCount { get; init; }
 }
@@ -190,12 +219,15 @@ public sealed record Seating
 [GenerateSerializer, Alias("darkmatter.RosterView")]
 public sealed record RosterView
 {
+    /// <summary>Newest generation that began; 0 for none.</summary>
     [Id(0)]
     public long Generation { get; init; }
 
+    /// <summary>The run's state.</summary>
     [Id(1)]
     public RunState State { get; init; }
 
+    /// <summary>Why it ended, or why it is to stop.</summary>
     [Id(2)]
     public string Reason { get; init; } = "";
 
@@ -207,6 +239,7 @@ public sealed record RosterView
     [Id(4)]
     public bool StopRequested { get; init; }
 
+    /// <summary>The run is over.</summary>
     public bool Ended => State is not (RunState.Waiting or RunState.Training);
 }
 
@@ -218,6 +251,7 @@ public interface IRosterGrain : IGrainWithStringKey
     [Alias("Open")]
     Task Open(RunView run, RosterOptions options);
 
+    /// <summary>Lets a trainer in, or says why not.</summary>
     [Alias("Join")]
     Task<JoinAnswer> Join(JoinRequest join);
 

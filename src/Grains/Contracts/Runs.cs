@@ -68,9 +68,11 @@ public sealed record RunPlan
 [GenerateSerializer, Alias("darkmatter.CheckpointRecord")]
 public sealed record CheckpointRecord
 {
+    /// <summary>Updates applied in it.</summary>
     [Id(0)]
     public long Step { get; init; }
 
+    /// <summary>Its folder.</summary>
     [Id(1)]
     public string Path { get; init; } = "";
 
@@ -78,6 +80,7 @@ public sealed record CheckpointRecord
     [Id(2)]
     public string ManifestSha256 { get; init; } = "";
 
+    /// <summary>The generation that wrote it.</summary>
     [Id(3)]
     public long Generation { get; init; }
 }
@@ -86,6 +89,7 @@ public sealed record CheckpointRecord
 [GenerateSerializer, Alias("darkmatter.MemberView")]
 public sealed record MemberView
 {
+    /// <summary>Unique in the run.</summary>
     [Id(0)]
     public string Name { get; init; } = "";
 
@@ -93,6 +97,7 @@ public sealed record MemberView
     [Id(1)]
     public int Rank { get; init; } = -1;
 
+    /// <summary>Where its peers reach it.</summary>
     [Id(2)]
     public string Address { get; init; } = "";
 
@@ -100,9 +105,11 @@ public sealed record MemberView
     [Id(3)]
     public long Step { get; init; }
 
+    /// <summary>Of its process.</summary>
     [Id(4)]
     public int ProcessId { get; init; }
 
+    /// <summary>Its session is open.</summary>
     [Id(5)]
     public bool Alive { get; init; }
 }
@@ -111,6 +118,7 @@ public sealed record MemberView
 [GenerateSerializer, Alias("darkmatter.RunProgress")]
 public sealed record RunProgress
 {
+    /// <summary>The generation it happened in.</summary>
     [Id(0)]
     public long Generation { get; init; }
 
@@ -118,15 +126,19 @@ public sealed record RunProgress
     [Id(1)]
     public long Step { get; init; }
 
+    /// <summary>Loss of the global batch at the newest step of rank 0.</summary>
     [Id(2)]
     public double Loss { get; init; }
 
+    /// <summary>Images of the global batch per second.</summary>
     [Id(3)]
     public double ImagesPerSecond { get; init; }
 
+    /// <summary>Spread of unit embeddings: healthy near 1/√d, collapsed 0.</summary>
     [Id(4)]
     public double EmbeddingStd { get; init; }
 
+    /// <summary>The trainers in rank order.</summary>
     [Id(5)]
     public ImmutableArray<MemberView> Members { get; init; } = [];
 }
@@ -135,9 +147,11 @@ public sealed record RunProgress
 [GenerateSerializer, Alias("darkmatter.RunView")]
 public sealed record RunView
 {
+    /// <summary>Its name.</summary>
     [Id(0)]
     public string Run { get; init; } = "";
 
+    /// <summary>Where it is in its life.</summary>
     [Id(1)]
     public RunState State { get; init; }
 
@@ -145,12 +159,15 @@ public sealed record RunView
     [Id(2)]
     public string Reason { get; init; } = "";
 
+    /// <summary>What it was created or last resumed with.</summary>
     [Id(3)]
     public RunPlan Plan { get; init; } = new();
 
+    /// <summary>What its ranks have done.</summary>
     [Id(4)]
     public RunProgress Progress { get; init; } = new();
 
+    /// <summary>Steps of the run; 0 while unknown.</summary>
     [Id(5)]
     public long TotalSteps { get; init; }
 
@@ -174,6 +191,7 @@ public sealed record RunView
     [Id(10)]
     public long Version { get; init; }
 
+    /// <summary>It waits or trains.</summary>
     public bool IsLive => State is RunState.Waiting or RunState.Training;
 }
 
@@ -181,13 +199,22 @@ public sealed record RunView
 [GenerateSerializer, Alias("darkmatter.Refusal")]
 public enum Refusal
 {
+    /// <summary>Not refused.</summary>
     None = 0,
+
+    /// <summary>It does not exist.</summary>
     NotFound = 1,
+
+    /// <summary>It exists, or lives, already.</summary>
     AlreadyExists = 2,
+
+    /// <summary>The state it is in does not allow it.</summary>
     FailedPrecondition = 3,
 
     /// <summary>The request belongs to a generation that is over.</summary>
     StaleGeneration = 4,
+
+    /// <summary>The request makes no sense.</summary>
     InvalidArgument = 5,
 }
 
@@ -195,17 +222,22 @@ public enum Refusal
 [GenerateSerializer, Alias("darkmatter.RunAnswer")]
 public sealed record RunAnswer
 {
+    /// <summary>None when there is a run.</summary>
     [Id(0)]
     public Refusal Refusal { get; init; }
 
+    /// <summary>Why it was refused, for people.</summary>
     [Id(1)]
     public string Message { get; init; } = "";
 
+    /// <summary>The run; null when refused.</summary>
     [Id(2)]
     public RunView? Run { get; init; }
 
+    /// <summary>An answer with a run.</summary>
     public static RunAnswer Of(RunView run) => new() { Run = run };
 
+    /// <summary>An answer without one.</summary>
     public static RunAnswer Refused(Refusal refusal, string message) => new() { Refusal = refusal, Message = message };
 }
 
@@ -257,11 +289,14 @@ public interface IRunGrain : IGrainWithStringKey
 [Alias("darkmatter.IRunListGrain")]
 public interface IRunListGrain : IGrainWithStringKey
 {
+    /// <summary>The key of the one list.</summary>
     const string Key = "all";
 
+    /// <summary>Adds a name; durable when it returns.</summary>
     [Alias("Add")]
     Task Add(string run);
 
+    /// <summary>All names in order.</summary>
     [ReadOnly, Alias("Names")]
     Task<ImmutableArray<string>> Names();
 }

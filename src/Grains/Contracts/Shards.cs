@@ -8,12 +8,15 @@ namespace DarkMatter.Grains;
 [GenerateSerializer, Alias("darkmatter.ShardLease")]
 public sealed record ShardLease
 {
+    /// <summary>Number in the catalog.</summary>
     [Id(0)]
     public int Shard { get; init; }
 
+    /// <summary>The lane it is read for.</summary>
     [Id(1)]
     public int Lane { get; init; }
 
+    /// <summary>The epoch it is read in.</summary>
     [Id(2)]
     public long Epoch { get; init; }
 }
@@ -22,12 +25,15 @@ public sealed record ShardLease
 [GenerateSerializer, Alias("darkmatter.LeaseAnswer")]
 public sealed record LeaseAnswer
 {
+    /// <summary>None when leases were granted.</summary>
     [Id(0)]
     public Refusal Refusal { get; init; }
 
+    /// <summary>Why none was, for people.</summary>
     [Id(1)]
     public string Message { get; init; } = "";
 
+    /// <summary>Those that the trainer holds now.</summary>
     [Id(2)]
     public ImmutableArray<ShardLease> Granted { get; init; } = [];
 }
@@ -36,18 +42,23 @@ public sealed record LeaseAnswer
 [GenerateSerializer, Alias("darkmatter.QuarantinedSample")]
 public sealed record BrokenSample
 {
+    /// <summary>Number in the catalog.</summary>
     [Id(0)]
     public int Shard { get; init; }
 
+    /// <summary>Number in the shard.</summary>
     [Id(1)]
     public int Index { get; init; }
 
+    /// <summary>Its WebDataset key.</summary>
     [Id(2)]
     public string Key { get; init; } = "";
 
+    /// <summary>What is wrong with it.</summary>
     [Id(3)]
     public string Reason { get; init; } = "";
 
+    /// <summary>Who found it.</summary>
     [Id(4)]
     public string Trainer { get; init; } = "";
 }
@@ -56,12 +67,15 @@ public sealed record BrokenSample
 [GenerateSerializer, Alias("darkmatter.ShardDescriptor")]
 public sealed record ShardDescriptor
 {
+    /// <summary>Number in the catalog.</summary>
     [Id(0)]
     public int Shard { get; init; }
 
+    /// <summary>Its file.</summary>
     [Id(1)]
     public string Tar { get; init; } = "";
 
+    /// <summary>Images in it.</summary>
     [Id(2)]
     public int Samples { get; init; }
 }
@@ -81,9 +95,11 @@ public interface IShardRangeGrain : IGrainWithStringKey
     [Alias("Quarantine")]
     Task<int> Quarantine(ImmutableArray<BrokenSample> samples);
 
+    /// <summary>The broken samples so far.</summary>
     [ReadOnly, Alias("Quarantined")]
     Task<ImmutableArray<BrokenSample>> Quarantined();
 
+    /// <summary>The shards of the range in catalog order.</summary>
     [ReadOnly, Alias("Describe")]
     Task<ImmutableArray<ShardDescriptor>> Describe();
 }

@@ -6,26 +6,34 @@ namespace DarkMatter.Grains;
 /// <summary>One trainer as the roster knows it.</summary>
 public sealed record RosterMember
 {
+    /// <summary>Unique in the run.</summary>
     public required string Name { get; init; }
 
+    /// <summary>Of its process.</summary>
     public required string Incarnation { get; init; }
 
+    /// <summary>Where its peers reach it.</summary>
     public string Address { get; init; } = "";
 
+    /// <summary>Of its process, for people.</summary>
     public int ProcessId { get; init; }
 
     /// <summary>Place in the generation; −1 before it began.</summary>
     public int Rank { get; init; } = -1;
 
+    /// <summary>What its session is doing.</summary>
     public Presence Presence { get; init; }
 
     /// <summary>Its own words, when it left or failed.</summary>
     public string Reason { get; init; } = "";
 
+    /// <summary>When its last message came.</summary>
     public TimeSpan LastHeard { get; init; }
 
+    /// <summary>Last step it applied.</summary>
     public long Step { get; init; }
 
+    /// <summary>The first peer it could not reach; null for none.</summary>
     public Accusation? Accuses { get; init; }
 
     /// <summary>When it first accused somebody.</summary>
@@ -47,13 +55,16 @@ public sealed record RosterMembers
     /// <summary>When waiting began.</summary>
     public TimeSpan OpenedAt { get; init; }
 
+    /// <summary>When somebody asked it to stop; null when nobody did.</summary>
     public TimeSpan? StopRequestedAt { get; init; }
 
+    /// <summary>Why it is to stop.</summary>
     public string StopReason { get; init; } = "";
 
     /// <summary>A difference between ranks that the state hashes show; empty for none.</summary>
     public string Divergence { get; init; } = "";
 
+    /// <summary>The trainers.</summary>
     public ImmutableArray<RosterMember> All { get; init; } = [];
 }
 

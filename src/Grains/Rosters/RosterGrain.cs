@@ -31,6 +31,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
 
     private IRunGrain Run => GrainFactory.GetGrain<IRunGrain>(Name);
 
+    /// <inheritdoc/>
     public override async Task OnActivateAsync(CancellationToken cancellationToken)
     {
         if (await Run.Get() is { } run)
@@ -39,12 +40,14 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         }
     }
 
+    /// <inheritdoc/>
     public Task Open(RunView run, RosterOptions options)
     {
         Reset(run, options);
         return Task.CompletedTask;
     }
 
+    /// <inheritdoc/>
     public Task<JoinAnswer> Join(JoinRequest join)
     {
         if (_run is null)
@@ -78,6 +81,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         return Task.FromResult(new JoinAnswer());
     }
 
+    /// <inheritdoc/>
     public async Task<RosterView> Report(SiloReport report)
     {
         if (_run is null)
@@ -101,6 +105,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         };
     }
 
+    /// <inheritdoc/>
     public async Task<RunAnswer> Stop(string reason)
     {
         if (_run is null)
@@ -117,6 +122,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         return RunAnswer.Of((await Run.Get())!);
     }
 
+    /// <inheritdoc/>
     public Task Interrupt(string reason) => _run is null || _end is not null
         ? Task.CompletedTask
         : Act(new RosterDecision(RunState.Failed, reason, []));

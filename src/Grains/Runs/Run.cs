@@ -214,6 +214,7 @@ public static class Run
         });
     }
 
+    /// <summary>The run as people see it.</summary>
     public static RunView View(string name, RunRecord run, long version) => new()
     {
         Run = name,
@@ -229,6 +230,7 @@ public static class Run
         Version = version,
     };
 
+    /// <summary>What to do after its end, in a sentence.</summary>
     public static string HowToResume(RunRecord run) => run.Checkpoints.IsEmpty
         ? "No checkpoint was published yet: resuming with `darkmatter pretrain --resume` starts from the first step."
         : string.Create(
@@ -254,7 +256,9 @@ public static class Run
 /// <param name="Message">The same for people.</param>
 public sealed record RunChange(RunRecord? Next, Refusal Refusal, string Message)
 {
+    /// <summary>A change.</summary>
     public static RunChange To(RunRecord next) => new(next, Refusal.None, "");
 
+    /// <summary>No change.</summary>
     public static RunChange Refuse(Refusal refusal, string message) => new(null, refusal, message);
 }

@@ -20,6 +20,7 @@ public sealed class RunGrain(
 
     private string Name => this.GetPrimaryKeyString();
 
+    /// <inheritdoc/>
     public override Task OnActivateAsync(CancellationToken cancellationToken)
     {
         _run = stored.State;
@@ -27,18 +28,24 @@ public sealed class RunGrain(
         return Task.CompletedTask;
     }
 
+    /// <inheritdoc/>
     public override Task OnDeactivateAsync(DeactivationReason reason, CancellationToken cancellationToken) =>
         _unwritten ? Write(_run) : Task.CompletedTask;
 
+    /// <inheritdoc/>
     public Task<RunAnswer> Create(RunPlan plan) => Apply(Run.Create(Name, _exists ? _run : null, plan));
 
+    /// <inheritdoc/>
     public Task<RunAnswer> Resume(RunPlan plan, long startStep, CheckpointRecord? checkpoint) =>
         Apply(Run.Resume(Name, _exists ? _run : null, plan, startStep, checkpoint));
 
+    /// <inheritdoc/>
     public Task<RunView?> Get() => Task.FromResult(_exists ? View() : null);
 
+    /// <inheritdoc/>
     public Task<RunView> BeginGeneration(GenerationRecord generation) => Become(Run.BeginGeneration(_run, generation));
 
+    /// <inheritdoc/>
     public async Task Report(RunProgress progress)
     {
         var next = Run.Report(_run, progress);
@@ -56,17 +63,21 @@ public sealed class RunGrain(
         }
     }
 
+    /// <inheritdoc/>
     public Task<RunView> PlanSteps(long generation, long totalSteps) => Become(Run.PlanSteps(_run, generation, totalSteps));
 
+    /// <inheritdoc/>
     public Task<RunView> End(RunState state, string reason, RunProgress? progress)
     {
         var last = progress is null ? _run : Run.Report(_run, progress);
         return Become(Run.End(last, state, reason));
     }
 
+    /// <inheritdoc/>
     public Task<RunAnswer> NoteCheckpoint(CheckpointRecord checkpoint) =>
         Apply(Run.NoteCheckpoint(Name, _exists ? _run : null, checkpoint));
 
+    /// <inheritdoc/>
     public async Task<long> NoteQuarantined(int count)
     {
         await Become(_run with { Quarantined = _run.Quarantined + count });

@@ -8,6 +8,7 @@ namespace DarkMatter.Grains;
 [GenerateSerializer, Alias("darkmatter.RunListRecord")]
 public sealed record RunListRecord
 {
+    /// <summary>In order of creation.</summary>
     [Id(0)]
     public ImmutableList<string> Names { get; init; } = [];
 }
@@ -17,9 +18,11 @@ public sealed record RunListRecord
 public sealed class RunListGrain([PersistentState("runs", GrainStorageNames.State)] IPersistentState<RunListRecord> stored)
     : Grain, IRunListGrain
 {
+    /// <inheritdoc/>
     public Task Add(string run) => stored.State.Names.Contains(run)
         ? Task.CompletedTask
         : stored.Replace(stored.State with { Names = stored.State.Names.Add(run) });
 
+    /// <inheritdoc/>
     public Task<ImmutableArray<string>> Names() => Task.FromResult<ImmutableArray<string>>([.. stored.State.Names.Order(StringComparer.Ordinal)]);
 }

@@ -12,6 +12,7 @@ public sealed record ShardRangeRecord
     [Id(0)]
     public long Generation { get; init; }
 
+    /// <summary>Each (shard, index) once; at most <see cref="ShardRange.MaxQuarantined"/>.</summary>
     [Id(1)]
     public ImmutableList<BrokenSample> Quarantined { get; init; } = [];
 }
@@ -30,6 +31,7 @@ public sealed class ShardRange
 
     private readonly Dictionary<ShardLease, string> _holders = [];
 
+    /// <summary>A range without leases that fences out generations before this one.</summary>
     public ShardRange(long generation) => Generation = generation;
 
     /// <summary>Newest generation seen.</summary>
@@ -48,6 +50,7 @@ public sealed class ShardRange
         return (key[..slash], int.Parse(key[(slash + 1)..], CultureInfo.InvariantCulture));
     }
 
+    /// <summary>Grants what is free or held by the trainer itself; an old generation is refused whole.</summary>
     public LeaseAnswer Acquire(long generation, string trainer, ImmutableArray<ShardLease> leases)
     {
         if (generation < Generation)

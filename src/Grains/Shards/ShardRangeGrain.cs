@@ -13,6 +13,7 @@ public sealed class ShardRangeGrain(
     private ImmutableArray<ShardDescriptor> _shards = [];
     private ShardRange _range = new(0);
 
+    /// <inheritdoc/>
     public override async Task OnActivateAsync(CancellationToken cancellationToken)
     {
         var (run, range) = ShardRange.Parse(this.GetPrimaryKeyString());
@@ -27,6 +28,7 @@ public sealed class ShardRangeGrain(
         _range = new ShardRange(stored.State.Generation);
     }
 
+    /// <inheritdoc/>
     public async Task<LeaseAnswer> Acquire(long generation, string trainer, ImmutableArray<ShardLease> leases)
     {
         if (leases.FirstOrDefault(l => Find(l.Shard) is null) is { } unknown)
@@ -43,6 +45,7 @@ public sealed class ShardRangeGrain(
         return _range.Acquire(generation, trainer, leases);
     }
 
+    /// <inheritdoc/>
     public async Task<int> Quarantine(ImmutableArray<BrokenSample> samples)
     {
         var known = samples.Where(s => Find(s.Shard) is { } shard && s.Index >= 0 && s.Index < shard.Samples);
@@ -57,8 +60,10 @@ public sealed class ShardRangeGrain(
         return added;
     }
 
+    /// <inheritdoc/>
     public Task<ImmutableArray<BrokenSample>> Quarantined() => Task.FromResult<ImmutableArray<BrokenSample>>([.. stored.State.Quarantined]);
 
+    /// <inheritdoc/>
     public Task<ImmutableArray<ShardDescriptor>> Describe() => Task.FromResult(_shards);
 
     private ShardDescriptor? Find(int shard)
