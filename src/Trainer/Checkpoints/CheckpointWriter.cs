@@ -24,7 +24,7 @@ public sealed record WrittenCheckpoint(long Step, string Path, byte[] ManifestSh
 /// <param name="optimizer">The optimizer's memory.</param>
 /// <param name="recipe">The resolved recipe's text.</param>
 /// <param name="versions">Who writes.</param>
-/// <param name="published">Called in the background once a checkpoint is visible.</param>
+/// <param name="published">Called in the background once a checkpoint is visible; what it throws, <see cref="Complete"/> throws.</param>
 public sealed class CheckpointWriter(
     string runDirectory, int kept, TensorSet model, TensorSet optimizer, string recipe,
     IReadOnlyDictionary<string, string> versions, Func<WrittenCheckpoint, Task> published)
@@ -48,20 +48,15 @@ public sealed class CheckpointWriter(
         _writing = Task.Run(() => WriteAsync(progress, modelItems, optimizerItems, captured));
     }
 
-    /// <summary>Waits until the checkpoint in flight is published.</summary>
+    /// <summary>Waits until the checkpoint in flight is published. Whatever went wrong with it is thrown here, once and as it was.</summary>
     /// <exception cref="CheckpointException">It could not be written, or took longer than <see cref="WriteDeadline"/>.</exception>
     public void Complete()
     {
-        try
-        {
-            if (!_writing.Wait(WriteDeadline))
-                throw new CheckpointException($"a checkpoint of '{runDirectory}' was not written within {WriteDeadline.TotalMinutes} minutes; the disk is too slow or hangs");
-        }
-        catch (AggregateException e) when (e.InnerException is CheckpointException)
-        {
-            _writing = Task.CompletedTask;
-            throw new CheckpointException(e.InnerException.Message, e.InnerException);
-        }
+        var writing = _writing;
+        if (Task.WaitAny([writing], WriteDeadline) < 0)
+            throw new CheckpointException($"a checkpoint of '{runDirectory}' was not written within {WriteDeadline.TotalMinutes} minutes; the disk is too slow or hangs");
+        _writing = Task.CompletedTask;
+        writing.GetAwaiter().GetResult();
     }
 
     private async Task WriteAsync(

@@ -36,7 +36,7 @@ public sealed class KnnClassifier(KnnOptions options)
             var rows = Math.Min(chunk, queries.shape[0] - begin);
             var similarity = unit.narrow(0, begin, rows).mm(candidates);                      // [q, M]
             var (nearest, index) = similarity.topk(options.K, dim: 1);                        // [q, k] each
-            var weights = (nearest / options.Temperature).exp();
+            var weights = ((nearest - 1) / options.Temperature).exp();                        // at most 1: no overflow at small τ
             var votes = zeros([rows, classes], device: bank.device);
             votes.scatter_add_(1, labels.index_select(0, index.flatten()).view(rows, options.K), weights);
             result.AddRange(votes.argmax(1).cpu().data<long>().ToArray().Select(c => (int)c));

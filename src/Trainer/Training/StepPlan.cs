@@ -1,6 +1,9 @@
 namespace DarkMatter.Trainer.Training;
 
-/// <summary>How many steps fit a time budget; decided once, from the rate of the first steps.</summary>
+/// <summary>
+/// How many steps fit a time budget; decided once, from the rate of the first steps, so that the schedule is known from then on.
+/// A machine that later becomes slower takes longer than its budget, by as much.
+/// </summary>
 public static class StepPlan
 {
     /// <summary>Steps before the rate is measured: they compile code and fill caches.</summary>

@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Collectives;
 using System.Globalization;
 using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
@@ -23,7 +24,7 @@ public sealed class PeerTests
         var (first, second) = (randn([7, 9], dtype: ScalarType.Float64).requires_grad_(), randn([7, 9], dtype: ScalarType.Float64).requires_grad_());
         var peer = Peer.Ask("nt-xent", [("first", first), ("second", second)], ("temperature", "0.3"));
         var z = nn.functional.normalize(cat([first, second]), dim: 1);
-        var loss = SimClr.NtXent(z, z, new RankShare(new OnlyRank(), [7]), 0.3);
+        var loss = SimClr.NtXent(z, z, new RankShare(new SingleRank(1), [7]), 0.3);
         loss.backward();
         loss.item<double>().ShouldBe(peer["loss"].item<double>(), 1e-12);
         Largest(first.grad! - peer["grad.first"]).ShouldBeLessThan(1e-12);

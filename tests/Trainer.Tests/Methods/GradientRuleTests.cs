@@ -59,14 +59,14 @@ public sealed class GradientRuleTests
 
     [Fact]
     public void SimClr_OneImageInAll_IsRefused() =>
-        Should.Throw<ArgumentException>(() => new SimClr(Method, Model, new Normalization(TorchStack.Current, null), new RankShare(new OnlyRank(), [1]), autocast: false))
+        Should.Throw<ArgumentException>(() => new SimClr(Method, Model, new Normalization(TorchStack.Current, null), new RankShare(new SingleRank(1), [1]), autocast: false))
             .Message.ShouldContain("at least 2 images in the global batch");
 
     [Fact]
     public void Energy_SameViewTwice_IsZeroAndLowerThanForOtherImages()
     {
         using var scope = NewDisposeScope();
-        using var method = Create(new OnlyRank(), [Images], ScalarType.Float32, sync: false);
+        using var method = Create(new SingleRank(1), [Images], ScalarType.Float32, sync: false);
         method.Network.eval();
         using var _ = no_grad();
         var x = tensor(Batch()).view(2 * Images, 3, Size, Size).to(ScalarType.Float32);

@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Tests.Training;
 using static TorchSharp.torch;
@@ -88,7 +89,7 @@ public sealed class NtXentTests
         });
     }
 
-    private static RankShare OneRank() => new(new OnlyRank(), [N]);
+    private static RankShare OneRank() => new(new SingleRank(1), [N]);
 
     private static Tensor Rows(double[] values) => tensor(values, dtype: ScalarType.Float64).view(values.Length / D, D);
 

@@ -1,6 +1,5 @@
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Models;
-using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Tests.Training;
@@ -9,12 +8,9 @@ namespace DarkMatter.Trainer.Tests.Training;
 [Collection(TorchCollection.Name)]
 public sealed class GrpcTrainingTests
 {
-    private static readonly TrainOptions Options = TrainingRunTests.Options with
+    private static readonly TrainOptions Options = TrainingRunTests.Comparable with
     {
-        TotalSteps = 8,
-        HashEvery = 1,
         Model = new ResNetOptions { Width = 24, Stem = ResNetStem.SmallStride2 },
-        Optimizer = new OptimizerOptions { LearningRate = 2e-4 },
     };
 
     [Theory]
@@ -24,7 +20,7 @@ public sealed class GrpcTrainingTests
     public async Task Execute_OverGrpc_HasTheLossesOfOneRank(int world, int bucketBytes)
     {
         var single = new RecordedSession();
-        TrainingRunTests.Run(Options, new OnlyRank(), single);
+        TrainingRunTests.Run(Options, new SingleRank(1), single);
 
         var servers = await Task.WhenAll(Enumerable.Range(0, world).Select(_ => PeerServer.StartAsync()));
         var peers = servers.Select(s => s.Address).ToArray();

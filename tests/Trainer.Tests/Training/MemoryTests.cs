@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Training;
 using TorchSharp;
 
@@ -11,7 +12,7 @@ public sealed class MemoryTests
     {
         var counts = new List<long>();
         var options = TrainingRunTests.Options with { TotalSteps = 100, HashEvery = 10 };
-        TrainingRun.Execute(options, step => new SyntheticViews(options, step), new OnlyRank(), new Counting(counts), CancellationToken.None);
+        TrainingRun.Execute(options, step => new SyntheticViews(options, step), new SingleRank(1), new Counting(counts), CancellationToken.None);
         counts[99].ShouldBe(counts[9], "tensors alive after step 100 and after step 10");
     }
 
@@ -20,7 +21,7 @@ public sealed class MemoryTests
     {
         var before = Collected();
         for (var i = 0; i < 2; i++)
-            TrainingRunTests.Run(TrainingRunTests.Options with { TotalSteps = 3 }, new OnlyRank(), new RecordedSession());
+            TrainingRunTests.Run(TrainingRunTests.Options with { TotalSteps = 3 }, new SingleRank(1), new RecordedSession());
         Collected().ShouldBe(before);
     }
 

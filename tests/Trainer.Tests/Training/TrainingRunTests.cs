@@ -34,7 +34,7 @@ public sealed class TrainingRunTests : IDisposable
     public void Execute_OneRank_LowersTheLossAndReportsEveryStep()
     {
         var session = new RecordedSession();
-        var result = Run(Options with { TotalSteps = 60 }, new OnlyRank(), session);
+        var result = Run(Options with { TotalSteps = 60 }, new SingleRank(1), session);
         result.ShouldBe(new TrainResult(60, 60, session.Steps[^1].Loss, Stopped: false, BFloat16: false, CheckpointPath: null));
         session.Steps.Select(s => s.Step).ShouldBe(Enumerable.Range(1, 60).Select(i => (long)i));
         session.Steps.Take(5).Average(s => s.Loss).ShouldBeGreaterThan(1.15 * session.Steps.TakeLast(5).Average(s => s.Loss));
@@ -56,6 +56,13 @@ public sealed class TrainingRunTests : IDisposable
     }
 
     [Fact]
+    public void Execute_GradientsHalved_IsNotTheSame()
+    {
+        var halved = Losses(2, ranks => new WrongRank(ranks, sum => sum * 0.5f));
+        (Math.Abs(halved[1] - Losses(1)[1]) / halved[1]).ShouldBeGreaterThan(1e-3, "the test above would see it");
+    }
+
+    [Fact]
     public void Execute_TwoRanksEachNormalisingForItself_HoldTheSameState()
     {
         var sessions = new RecordedSession[2];
@@ -69,7 +76,7 @@ public sealed class TrainingRunTests : IDisposable
     public void Execute_BFloat16_TrainsAsFloat32DoesRoughly()
     {
         var session = new RecordedSession();
-        Run(Options with { Precision = Precision.BFloat16 }, new OnlyRank(), session);
+        Run(Options with { Precision = Precision.BFloat16 }, new SingleRank(1), session);
         session.Notes[0].ShouldContain("bfloat16");
         session.Steps[0].Loss.ShouldBe(Losses(1)[0], 0.05);
     }
@@ -79,7 +86,7 @@ public sealed class TrainingRunTests : IDisposable
     {
         var wild = Options with { Optimizer = Options.Optimizer with { LearningRate = 1e30, Warmup = 0 } };
         var session = new RecordedSession();
-        var thrown = Should.Throw<TrainingDivergedException>(() => Run(wild, new OnlyRank(), session));
+        var thrown = Should.Throw<TrainingDivergedException>(() => Run(wild, new SingleRank(1), session));
         thrown.Step.ShouldBe(session.Steps.Count);
         thrown.Message.ShouldContain($"run 'test', step {session.Steps.Count}:");
         thrown.Message.ShouldContain("the step was not applied. Try a lower optimizer.lr (it was ");
@@ -113,7 +120,7 @@ public sealed class TrainingRunTests : IDisposable
     public void Execute_RanksWhoseStateDiffers_EndBeforeAnythingIsWritten()
     {
         var thrown = Should.Throw<AggregateException>(() => ThreadRanks.Run(2, ranks =>
-            Run(Share(Options, ranks), new LyingRank(ranks), new RecordedSession())));
+            Run(Share(Options, ranks), new WrongRank(ranks, sum => ranks.Rank == 1 ? sum + 1e-3f : sum), new RecordedSession())));
         thrown.InnerException.ShouldBeOfType<StateDivergedException>().Message.ShouldContain("step 5, generation 1: the ranks hold different states (rank 0 ");
     }
 
@@ -124,7 +131,7 @@ public sealed class TrainingRunTests : IDisposable
         cancel.Cancel();
         SyntheticViews? source = null;
         Should.Throw<OperationCanceledException>(() => TrainingRun.Execute(
-            Options with { RunDirectory = _folder }, step => source = new SyntheticViews(Options, step), new OnlyRank(), new RecordedSession(), cancel.Token));
+            Options with { RunDirectory = _folder }, step => source = new SyntheticViews(Options, step), new SingleRank(1), new RecordedSession(), cancel.Token));
         source!.Disposed.ShouldBeTrue();
         Directory.Exists(Path.Combine(_folder, "checkpoints")).ShouldBeFalse();
     }
@@ -133,14 +140,14 @@ public sealed class TrainingRunTests : IDisposable
     public void Execute_BadOptions_NamesAll()
     {
         var bad = Options with { GlobalBatch = 13, Lanes = 9, ImageSize = 4, Threads = -1, Model = Options.Model with { Depth = 19 } };
-        var message = Should.Throw<ArgumentException>(() => Run(bad, new OnlyRank(), new RecordedSession())).Message;
+        var message = Should.Throw<ArgumentException>(() => Run(bad, new SingleRank(1), new RecordedSession())).Message;
         foreach (var part in (string[])["run 'test'", "train.batch: 13 is not divisible into 6 lanes; choose a multiple, such as 18", "more trainers than lanes", "views.size: 4", "local.threads: -1", "resnet19 is not known; expected one of resnet18, resnet34, resnet50"])
             message.ShouldContain(part);
     }
 
     [Fact]
     public void Execute_LanesMissing_SaysThatTheyAreNotDealtOut() =>
-        Should.Throw<ArgumentException>(() => Run(Options with { Lanes = 5 }, new OnlyRank(), new RecordedSession()))
+        Should.Throw<ArgumentException>(() => Run(Options with { Lanes = 5 }, new SingleRank(1), new RecordedSession()))
             .Message.ShouldContain("the 1 ranks hold 10 = 10 images of a step, but the global batch is 12");
 
     /// <summary>Lanes are dealt as evenly as they can be: the first ranks get one more.</summary>
@@ -153,19 +160,28 @@ public sealed class TrainingRunTests : IDisposable
     internal static TrainResult Run(TrainOptions options, ICollective ranks, RecordedSession session) =>
         TrainingRun.Execute(options, step => new SyntheticViews(options, step), ranks, session, CancellationToken.None);
 
-    /// <summary>With a small learning rate: at a large one float32 rounding grows tenfold per step on this tiny batch, for any program.</summary>
-    private static double[] Losses(int world)
+    /// <summary>
+    /// The second step shows what the first did to the parameters. In more, float32 rounding grows tenfold per step on this tiny batch, for any
+    /// program; that all gradients are right is the exact test of the gradient rule.
+    /// </summary>
+    internal static readonly TrainOptions Comparable = Options with
     {
-        var calm = Options with { Optimizer = Options.Optimizer with { LearningRate = 2e-4 } };
+        TotalSteps = 2,
+        HashEvery = 1,
+        Optimizer = new OptimizerOptions { LearningRate = 0.05, Warmup = 0 },
+    };
+
+    private static double[] Losses(int world, Func<ICollective, ICollective>? with = null)
+    {
         var sessions = new RecordedSession[world];
-        ThreadRanks.Run(world, ranks => Run(Share(calm, ranks), ranks, sessions[ranks.Rank] = new RecordedSession()));
+        ThreadRanks.Run(world, ranks => Run(Share(Comparable, ranks), with?.Invoke(ranks) ?? ranks, sessions[ranks.Rank] = new RecordedSession()));
         foreach (var other in sessions)
             other.Steps.Select(s => (s.Loss, s.StateHash)).ShouldBe(sessions[0].Steps.Select(s => (s.Loss, s.StateHash)), "every rank reports the same");
         return [.. sessions[0].Steps.Select(s => s.Loss)];
     }
 
-    /// <summary>A rank whose sums are off by a little, as a machine with a broken memory would have them.</summary>
-    private sealed class LyingRank(ICollective inner) : ICollective
+    /// <summary>A rank whose sums of gradients are wrong, as on a broken machine or in a broken program. The loss, which rides last, is not.</summary>
+    private sealed class WrongRank(ICollective inner, Func<float, float> change) : ICollective
     {
         public int Rank => inner.Rank;
 
@@ -180,8 +196,8 @@ public sealed class TrainingRunTests : IDisposable
         public async Task AllReduceSumAsync(Memory<float> buffer)
         {
             await inner.AllReduceSumAsync(buffer);
-            if (Rank == 1)
-                buffer.Span[0] += 1e-3f;
+            foreach (ref var sum in buffer.Span[..^StepSums.Count])
+                sum = change(sum);
         }
 
         public void AllGather(ReadOnlySpan<byte> mine, Span<byte> all, ReadOnlySpan<int> counts) => inner.AllGather(mine, all, counts);
