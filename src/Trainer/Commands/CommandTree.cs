@@ -3,6 +3,7 @@ using DarkMatter.Data;
 using DarkMatter.Silo;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Recipes;
+using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Commands;
 
@@ -103,6 +104,9 @@ public static class CommandTree
             case RecipeException or DatasetException or CheckpointException or SiloStartException:
                 Console.Error.WriteLine("darkmatter: " + e.Message);
                 return ExitCode.BadRequest;
+            case TrainingDivergedException or StateDivergedException:
+                Console.Error.WriteLine("darkmatter: " + e.Message);
+                return ExitCode.Failed;
             case OperationCanceledException:
                 Console.Error.WriteLine("darkmatter: stopped");
                 return ExitCode.Stopped;

@@ -18,11 +18,12 @@ internal static class TrainerCommand
         var threads = new Option<int>("--threads") { Description = "Threads to compute with. 0: one per core.", HelpName = "N", DefaultValueFactory = _ => 0 };
         var dataset = new Option<string?>("--dataset") { Description = "Where the dataset is on this machine, if not where the recipe says.", HelpName = "DIR" };
         var recordKeys = new Option<string?>("--record-keys") { Description = "Append the keys of each step's samples to this file.", HelpName = "FILE" };
+        var until = new Option<DateTime?>("--train-until") { Description = "When training should be over (ISO 8601, UTC); the number of steps follows from the measured speed.", HelpName = "TIME" };
         var childOf = ChildOption.Create();
         var command = new Command("trainer", """
             Takes part in a run: joins the silo, gets its rank, and trains with its peers. 'darkmatter pretrain' starts them on one machine; on a
             cluster each runs as a process of its own. Ends with 0 when the run is done; see 'darkmatter --help' for the other codes.
-            """) { silo, run, name, output, host, port, threads, dataset, recordKeys, childOf };
+            """) { silo, run, name, output, host, port, threads, dataset, recordKeys, until, childOf };
         command.SetAction(async (parsed, _) =>
         {
             using var parent = ParentWatch.Begin(parsed.GetValue(childOf));
@@ -36,6 +37,7 @@ internal static class TrainerCommand
                 Port = parsed.GetValue(port),
                 Threads = parsed.GetValue(threads),
                 Dataset = parsed.GetValue(dataset) is { } path ? Path.GetFullPath(path) : null,
+                TrainUntil = parsed.GetValue(until)?.ToUniversalTime(),
                 RecordKeys = parsed.GetValue(recordKeys),
             };
             return await new TrainerProcess(options).RunAsync(parent.Stop);

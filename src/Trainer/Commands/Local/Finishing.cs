@@ -23,7 +23,7 @@ internal sealed class Finishing(PretrainRequest request, RunFolder folder, Outpu
         Recipe recipe, Catalog catalog, bool evaluate, RunStatus? status, (long Step, string Path) trained, TimePlan? plan, Stopwatch clock, CancellationToken stop)
     {
         var weights = Path.Combine(trained.Path, CheckpointFolder.ModelName);
-        EncoderScores? knn = evaluate ? new EncoderEvaluation(recipe, output).Run(weights, recipe.Data.Dataset, recipe.Data.Evaluation, plan?.Evaluation, stop) : null;
+        EncoderScores? knn = evaluate ? new EncoderEvaluation(recipe, output).Run(weights, recipe.Data.Dataset, recipe.Data.Evaluation, plan?.EvaluationAfter(clock.Elapsed), stop) : null;
         Export(recipe, weights, folder.ExportPath);
 
         var rows = File.Exists(folder.StepsPath) ? StepLog.Read(folder.StepsPath).ToList() : [];

@@ -30,17 +30,18 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
     /// <param name="recipe">The recipe the run was started with.</param>
     /// <param name="catalog">Its dataset.</param>
     /// <param name="resumeFrom">A checkpoint to go on from, or null.</param>
+    /// <param name="trainUntil">When training should be over; null for no limit.</param>
     /// <param name="stop">Cancelled to stop gracefully, with a checkpoint.</param>
     /// <returns>The run's final status.</returns>
     /// <exception cref="CommandException">It did not complete.</exception>
-    public async Task<RunStatus> RunAsync(ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, CancellationToken stop)
+    public async Task<RunStatus> RunAsync(ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, DateTime? trainUntil, CancellationToken stop)
     {
         await using var silo = await LocalSilo.StartAsync(folder, request.Port, stop);
         output.Line($"silo       process {silo.Process.Id}, {silo.Address}, status page {silo.WebAddress}");
         try
         {
-            status = await CreateRunAsync(silo, recipe, catalog, resumeFrom, stop);
-            StartTrainers(silo, recipe.Recipe);
+            status = await CreateRunAsync(silo, recipe, catalog, resumeFrom, trainUntil is not null, stop);
+            StartTrainers(silo, recipe.Recipe, trainUntil);
             return await FollowAsync(silo, stop);
         }
         finally
@@ -54,7 +55,8 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
         }
     }
 
-    private async Task<RunStatus> CreateRunAsync(LocalSilo silo, ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, CancellationToken stop)
+    private async Task<RunStatus> CreateRunAsync(
+        LocalSilo silo, ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, bool limited, CancellationToken stop)
     {
         var options = recipe.Recipe;
         var create = new CreateRunRequest
@@ -64,7 +66,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
             World = request.Trainers,
             Lanes = options.Data.Lanes,
             Batch = options.Train.Batch,
-            TotalSteps = options.Train.Budget is null ? options.StepsFor(catalog.SampleCount) : 0,
+            TotalSteps = options.Train.Budget is null && !limited ? options.StepsFor(catalog.SampleCount) : 0,
             Dataset = options.Data.Dataset,
             DatasetDigest = catalog.Digest,
             Samples = catalog.SampleCount,
@@ -86,7 +88,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
         }
     }
 
-    private void StartTrainers(LocalSilo silo, Recipe recipe)
+    private void StartTrainers(LocalSilo silo, Recipe recipe, DateTime? trainUntil)
     {
         var threads = recipe.Local.ThreadsPerTrainer(request.Trainers, Environment.ProcessorCount);
         var count = threads.ToString(CultureInfo.InvariantCulture);
@@ -107,6 +109,10 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
                 "trainer", "--silo", silo.Address, "--run", request.Run, "--name", name, "--output", folder.Path,
                 "--threads", count, "--child-of", folder.Path,
             ];
+            if (trainUntil is { } moment)
+            {
+                arguments.AddRange(["--train-until", moment.ToString("O", CultureInfo.InvariantCulture)]);
+            }
             if (request.RecordKeys is { } keys)
             {
                 arguments.AddRange(["--record-keys", Path.Combine(keys, name + ".keys")]);

@@ -33,14 +33,14 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
         }
 
         var whole = request.Time ?? options.Local.Time;
-        var plan = whole is { } time ? TimePlan.Split(time, clock.Elapsed, evaluation is not null) : null;
-        recipe = WithBudget(recipe, plan);
+        var plan = whole is { } time ? TimePlan.Split(time, evaluation is not null) : null;
         var original = folder.Prepare(request.Run, recipe, request.Resume, request.Overwrite);
         var running = ResolvedRecipe.Parse(original, folder.RecipePath, folder.Path);
         var resumeFrom = request.Resume ? NewestWhole(folder) : null;
-        Introduce(recipe.Recipe, catalog, folder, resumeFrom);
+        Introduce(recipe.Recipe, catalog, folder, resumeFrom, whole);
 
-        var status = await TrainAsync(folder, running, catalog, resumeFrom, stop);
+        DateTime? trainUntil = plan is null ? null : DateTime.UtcNow + (plan.TrainUntil - clock.Elapsed);
+        var status = await TrainAsync(folder, running, catalog, resumeFrom, trainUntil, stop);
         var trained = CheckpointFolder.All(folder.Path) is { Count: > 0 } all
             ? all[^1]
             : throw new CommandException(ExitCode.Failed, $"run '{request.Run}' completed without a checkpoint in {folder.Path}; its logs say more");
@@ -48,7 +48,7 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
         return await finishing.RunAsync(recipe.Recipe, catalog, evaluation is not null, status, trained, plan, clock, stop);
     }
 
-    private async Task<RunStatus?> TrainAsync(RunFolder folder, ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, CancellationToken stop)
+    private async Task<RunStatus?> TrainAsync(RunFolder folder, ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, DateTime? trainUntil, CancellationToken stop)
     {
         if (resumeFrom is { } checkpoint)
         {
@@ -59,7 +59,7 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
                 return null;
             }
         }
-        return await new LocalTraining(request, folder, output).RunAsync(recipe, catalog, resumeFrom, stop);
+        return await new LocalTraining(request, folder, output).RunAsync(recipe, catalog, resumeFrom, trainUntil, stop);
     }
 
     /// <summary>The newest checkpoint whose files are all there and unchanged; the broken ones above it are named.</summary>
@@ -80,15 +80,6 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
         return null;
     }
 
-    private static ResolvedRecipe WithBudget(ResolvedRecipe recipe, TimePlan? plan)
-    {
-        if (plan is null || (recipe.Recipe.Train.Budget is { } given && given <= plan.Training))
-        {
-            return recipe;
-        }
-        return ResolvedRecipe.Parse(recipe.Yaml, "recipe", Environment.CurrentDirectory, [$"train.budget={TimeSpans.Format(plan.Training)}"]);
-    }
-
     private void CheckSize(Catalog catalog, Recipe recipe)
     {
         if (catalog.SampleCount < recipe.Train.Batch)
@@ -98,12 +89,12 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
         }
     }
 
-    private void Introduce(Recipe recipe, Catalog catalog, RunFolder folder, (long Step, string Path)? resumeFrom)
+    private void Introduce(Recipe recipe, Catalog catalog, RunFolder folder, (long Step, string Path)? resumeFrom, TimeSpan? whole)
     {
         output.Line($"run        {request.Run} in {SelfInvocation.Shorten(folder.Path)}");
         output.Line($"dataset    {SelfInvocation.Shorten(recipe.Data.Dataset)}: {catalog.SampleCount:N0} images in {catalog.Shards.Count} shards");
         output.Line($"model      resnet{recipe.Model.Depth}, width {recipe.Model.Width}; batch {recipe.Train.Batch} over {request.Trainers} trainer{(request.Trainers == 1 ? "" : "s")}"
-            + (recipe.Train.Budget is { } budget ? $"; training may take {TimeSpans.Format(TimeSpan.FromSeconds(Math.Round(budget.TotalSeconds)))}" : ""));
+            + (whole is { } time ? $"; {TimeSpans.Format(time)} for everything" : ""));
         if (resumeFrom is { } checkpoint)
         {
             output.Line($"resume     from step {checkpoint.Step}, {SelfInvocation.Shorten(checkpoint.Path)}");

@@ -24,7 +24,8 @@ internal sealed record EncoderScores(double Accuracy, double RawPixelAccuracy, i
 internal sealed class EncoderEvaluation(Recipe recipe, Output output)
 {
     private const int LeastBank = 5000;
-    private const int TimedImages = 2048;
+    private const int LeastQueries = 1000;
+    private const int TimedImages = 512;
 
     /// <summary>Evaluates the backbone of a checkpoint or an export.</summary>
     /// <param name="weights">model.safetensors of a checkpoint, or an export.</param>
@@ -41,16 +42,17 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         using var backbone = BackboneExport.Read(recipe.Model, weights, stack);
         var extractor = new FeatureExtractor(stack, Floats(recipe.Data.Mean), Floats(recipe.Data.Std));
 
-        var queries = LabeledImages.Load(queryPath, size, recipe.Evaluation.Queries, cancellationToken);
-        var bankLimit = recipe.Evaluation.Bank;
-        var total = (int)Math.Min(int.MaxValue, Catalog.Load(bankPath).SampleCount);
-        total = bankLimit > 0 ? Math.Min(bankLimit, total) : total;
+        var (bankTotal, queryTotal) = (Limited(bankPath, recipe.Evaluation.Bank), Limited(queryPath, recipe.Evaluation.Queries));
+        var (bankCount, queryCount) = (bankTotal, queryTotal);
         if (limit is { } time)
         {
+            var sample = LabeledImages.Load(queryPath, size, TimedImages, cancellationToken);
             // Half of the time goes to the similarities, the pixels' among them; the other half buys features.
-            bankLimit = TimePlan.BankThatFits(time / 2, MeasureRate(extractor, backbone, queries, bfloat16, cancellationToken), queries.Count, total, LeastBank);
+            var rate = MeasureRate(extractor, backbone, sample, bfloat16, cancellationToken);
+            (bankCount, queryCount) = TimePlan.ImagesThatFit(time / 2, rate, bankTotal, queryTotal, LeastBank, LeastQueries);
         }
-        var bank = LabeledImages.Load(bankPath, size, bankLimit, cancellationToken);
+        var queries = LabeledImages.Load(queryPath, size, queryCount, cancellationToken);
+        var bank = LabeledImages.Load(bankPath, size, bankCount, cancellationToken);
         if (bank.Count < recipe.Evaluation.Knn.K)
         {
             throw new CommandException(ExitCode.BadRequest, $"evaluation.knn.k is {recipe.Evaluation.Knn.K}, but {bankPath} has only {bank.Count} images; choose a smaller k");
@@ -64,7 +66,7 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         using var bankPixels = FeatureExtractor.Pixels(bank.Images, size);
         using var queryPixels = FeatureExtractor.Pixels(queries.Images, size);
         var raw = knn.Accuracy(bankPixels, bank.Labels, queryPixels, queries.Labels, cancellationToken);
-        output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy * 100:0.0} %, raw pixels {raw * 100:0.0} %{(bank.Count < total ? $" (bank of {bank.Count:N0} of {total:N0} images, for lack of time)" : "")}"), final: true);
+        output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy * 100:0.0} %, raw pixels {raw * 100:0.0} %{(bank.Count < bankTotal || queries.Count < queryTotal ? $" ({bank.Count:N0} of {bankTotal:N0} bank images and {queries.Count:N0} of {queryTotal:N0} queries, for lack of time)" : "")}"), final: true);
         return new EncoderScores(accuracy, raw, bank.Count, queries.Count);
     }
 
@@ -73,6 +75,12 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         precision == Precision.BFloat16 || (precision == Precision.Auto && stack.PrefersBFloat16);
 
     internal static IReadOnlyList<float> Floats(IReadOnlyList<double> values) => [.. values.Select(value => (float)value)];
+
+    private static int Limited(string dataset, int limit)
+    {
+        var all = (int)Math.Min(int.MaxValue, Catalog.Load(dataset).SampleCount);
+        return limit > 0 ? Math.Min(limit, all) : all;
+    }
 
     private static double MeasureRate(FeatureExtractor extractor, ResNet backbone, LabeledImages images, bool bfloat16, CancellationToken cancellationToken)
     {

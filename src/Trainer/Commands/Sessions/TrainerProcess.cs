@@ -36,6 +36,9 @@ public sealed record TrainerProcessOptions
     /// <summary>The dataset's folder on this machine; null for where the recipe says.</summary>
     public string? Dataset { get; init; }
 
+    /// <summary>When training should be over (UTC), besides the recipe's budget; null for no limit.</summary>
+    public DateTime? TrainUntil { get; init; }
+
     /// <summary>A file that gets the samples' keys of each step; null for none.</summary>
     public string? RecordKeys { get; init; }
 
@@ -47,6 +50,7 @@ public sealed record TrainerProcessOptions
 /// <param name="options">Who it is.</param>
 public sealed class TrainerProcess(TrainerProcessOptions options)
 {
+    private static readonly TimeSpan LeastBudget = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(4);
 
     /// <summary>Runs to the end.</summary>
@@ -170,7 +174,7 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
             Mean = [.. recipe.Data.Mean.Select(value => (float)value)],
             Std = [.. recipe.Data.Std.Select(value => (float)value)],
             TotalSteps = planned ? assignment.TotalSteps : recipe.StepsFor(catalog.SampleCount),
-            Budget = planned ? null : recipe.Train.Budget,
+            Budget = planned ? null : BudgetFrom(DateTime.UtcNow, recipe.Train.Budget),
             Precision = recipe.Train.Precision,
             SyncBatchNorm = recipe.Train.SyncBatchNorm,
             Model = recipe.Model,
@@ -185,6 +189,16 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
             BucketBytes = recipe.Train.BucketBytes,
             Threads = options.Threads,
         };
+    }
+
+    private TimeSpan? BudgetFrom(DateTime now, TimeSpan? given)
+    {
+        if (options.TrainUntil is not { } until)
+        {
+            return given;
+        }
+        var left = until - now > LeastBudget ? until - now : LeastBudget;
+        return given < left ? given : left;
     }
 
     private LoaderViews OpenViews(Recipe recipe, string dataset, Assignment assignment, TrainerSession session, long startStep)
