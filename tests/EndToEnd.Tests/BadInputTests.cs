@@ -116,7 +116,7 @@ public sealed class BadInputTests(Workshop workshop)
         taken.Start();
         var port = ((IPEndPoint)taken.LocalEndpoint).Port;
         var run = workshop.NewRun("port");
-        (await PretrainAsync("--run", run, "--output", $"out/{run}", "--port", $"{port}")).ShouldSay($"{port}");
+        (await PretrainAsync("--run", run, "--output", $"out/{run}", "--port", $"{port}")).ShouldSay($"Port {port} on 127.0.0.1 is taken by another program");
         Command.LeftOver(workshop.In("out", run)).ShouldBeEmpty();
     }
 
