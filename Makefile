@@ -24,6 +24,26 @@ test: ## run all tests; the last line is 'N passed, N failed'
 	@eng/setup --test
 	@eng/test
 
+.PHONY: bench-step
+bench-step: ## training step against python3-torch, alternating; last line 'RATIO step …'
+	@eng/setup --test
+	@dotnet artifacts/bin/Step.Bench/release/DarkMatter.Step.Bench.dll
+
+.PHONY: bench-collectives
+bench-collectives: ## all-reduce over gRPC against Gloo, alternating
+	@eng/setup --test
+	@dotnet artifacts/bin/Collectives.Bench/release/DarkMatter.Collectives.Bench.dll
+
+.PHONY: bench-data
+bench-data: ## decoding and augmentation against python3-torchvision, alternating
+	@eng/setup --test
+	@dotnet artifacts/bin/Data.Bench/release/DarkMatter.Data.Bench.dll
+
+.PHONY: reference
+reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
+	@eng/setup --test
+	@/usr/bin/python3 tests/Interop/simclr_reference.py --recipe recipes/simclr-fashion-mnist.yaml $(if $(STEPS),--steps $(STEPS))
+
 .PHONY: build
 build: setup ## build everything
 
