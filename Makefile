@@ -27,17 +27,17 @@ test: ## run all tests; the last line is 'N passed, N failed'
 .PHONY: bench-step
 bench-step: ## training step against python3-torch, alternating; last line 'RATIO step …'
 	@eng/setup --test
-	@dotnet artifacts/bin/Step.Bench/release/DarkMatter.Step.Bench.dll
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Step.Bench/release/DarkMatter.Step.Bench.dll $(ARGS)
 
 .PHONY: bench-collectives
 bench-collectives: ## all-reduce over gRPC against Gloo, alternating
 	@eng/setup --test
-	@dotnet artifacts/bin/Collectives.Bench/release/DarkMatter.Collectives.Bench.dll
+	@dotnet artifacts/bin/Collectives.Bench/release/DarkMatter.Collectives.Bench.dll $(ARGS)
 
 .PHONY: bench-data
 bench-data: ## decoding and augmentation against python3-torchvision, alternating
 	@eng/setup --test
-	@dotnet artifacts/bin/Data.Bench/release/DarkMatter.Data.Bench.dll
+	@dotnet artifacts/bin/Data.Bench/release/DarkMatter.Data.Bench.dll $(ARGS)
 
 .PHONY: reference
 reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
