@@ -27,9 +27,9 @@ internal sealed class PlainBatchNorm : autograd.SingleTensorFunction<PlainBatchN
 
         // Sum and sum of squares in double, from the centred values: exact enough to add up over ranks of any sizes.
         var localCount = (double)x.NumberOfElements / channels;
-        var localMean = Doubles(wide.mean(Others(x)));
+        double[] localMean = [.. Sums(wide).Select(sum => sum / localCount)];
         var centred = wide.sub(PerChannel(localMean, x, type));
-        var localSquares = Doubles(centred.mul(centred).sum(Others(x)));
+        var localSquares = Sums(centred.mul(centred));
         var totals = new double[2 * channels + 1];
         for (var c = 0; c < channels; c++)
         {
@@ -76,8 +76,8 @@ internal sealed class PlainBatchNorm : autograd.SingleTensorFunction<PlainBatchN
         var dy = grad_output.to(type);
         if (settings.Relu) dy = dy.mul(y.gt(0));
         var xhat = x.to(type).sub(PerChannel(settings.Mean, x, type)).mul(PerChannel(settings.Scale, x, type));
-        var biasGradient = dy.sum(Others(x));
-        var weightGradient = dy.mul(xhat).sum(Others(x));
+        var biasGradient = dy.sum(Others(x), type: ScalarType.Float64);
+        var weightGradient = dy.mul(xhat).sum(Others(x), type: ScalarType.Float64);
         double[] totals = [.. Doubles(biasGradient), .. Doubles(weightGradient)];
         settings.Sum?.Invoke(totals);
         for (var i = 0; i < totals.Length; i++) totals[i] /= settings.Count;
@@ -97,6 +97,9 @@ internal sealed class PlainBatchNorm : autograd.SingleTensorFunction<PlainBatchN
 
     /// <summary>All dimensions but the channels'.</summary>
     private static long[] Others(Tensor x) => [.. Enumerable.Range(0, (int)x.Dimensions).Where(d => d != 1).Select(d => (long)d)];
+
+    /// <summary>Per-channel sums in double: float32 sums would depend on how the batch is spread over ranks.</summary>
+    private static double[] Sums(Tensor x) => Doubles(x.sum(Others(x), type: ScalarType.Float64));
 
     private static long[] ChannelShape(Tensor x) => [.. Enumerable.Range(0, (int)x.Dimensions).Select(d => d == 1 ? -1L : 1L)];
 
