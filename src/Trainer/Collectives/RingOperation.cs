@@ -26,6 +26,12 @@ internal sealed class RingOperation(FrameKind kind, long sequence, string name, 
     /// <inheritdoc/>
     public override async Task SendAsync(Traffic traffic, CancellationToken cancellationToken)
     {
+        // Nothing to send (a sum of fewer elements than ranks may leave a rank without pieces): the peer may already be gone.
+        if (plan.Sent.Count == 0)
+        {
+            return;
+        }
+
         var link = traffic.Link(_next);
         for (var i = 0; i < plan.Sent.Count; i++)
         {
