@@ -7,7 +7,7 @@ namespace DarkMatter.Trainer.Training;
 public static class StepPlan
 {
     /// <summary>Steps before the rate is measured: they compile code and fill caches.</summary>
-    public const int WarmupSteps = 2;
+    public const int WarmupSteps = 6;
 
     /// <summary>The part of the budget that is planned with; the rest absorbs a rate that falls.</summary>
     public const double Planned = 0.97;
@@ -20,7 +20,8 @@ public static class StepPlan
     /// <param name="budget">Time for all steps.</param>
     public static long Decide(long limit, long done, TimeSpan elapsed, IReadOnlyList<TimeSpan> measured, TimeSpan budget)
     {
-        var perStep = measured.Average(m => m.TotalSeconds);
+        // The median: one step that waited for something else must not shorten the run.
+        var perStep = measured.Select(m => m.TotalSeconds).Order().ElementAt(measured.Count / 2);
         var left = (budget.TotalSeconds * Planned) - elapsed.TotalSeconds;
         var fits = done + (long)Math.Max(0, left / Math.Max(perStep, 1e-6));
         return Math.Min(limit, Math.Max(fits, done + 1));

@@ -57,7 +57,7 @@ public sealed record TrainOptions
     public TimeSpan? Budget { get; init; }
 
     /// <summary>Steps the rate is measured over, after two that warm up. Default 10.</summary>
-    public int CalibrationSteps { get; init; } = 10;
+    public int CalibrationSteps { get; init; } = 16;
 
     /// <summary>Default <see cref="Training.Precision.Auto"/>.</summary>
     public Precision Precision { get; init; } = Precision.Auto;
