@@ -56,7 +56,7 @@ public sealed record TrainOptions
     /// </summary>
     public TimeSpan? Budget { get; init; }
 
-    /// <summary>Steps the rate is measured over, after two that warm up. Default 10.</summary>
+    /// <summary>Steps the rate is measured over, after <see cref="StepPlan.WarmupSteps"/> that warm up. Default 16.</summary>
     public int CalibrationSteps { get; init; } = 16;
 
     /// <summary>Default <see cref="Training.Precision.Auto"/>.</summary>
