@@ -87,6 +87,7 @@ public sealed class SessionTests : IAsyncLifetime
         var first = await a.Assignment();
         var second = await b.Assignment();
         (first.Generation, first.Rank, first.World, first.LaneCount).ShouldBe((1, 0, 2, 5));
+        first.DatasetDigest.ShouldBe("abc");
         first.Lanes.ShouldBe([0, 1, 2]);
         second.Lanes.ShouldBe([3, 4]);
         second.Rank.ShouldBe(1);

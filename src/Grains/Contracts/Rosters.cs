@@ -213,6 +213,10 @@ public sealed record Seating
     /// <summary>Lanes of the run over all ranks.</summary>
     [Id(6)]
     public int LaneCount { get; init; }
+
+    /// <summary>Digest of the catalog that the run trains on; empty when it was created without one.</summary>
+    [Id(7)]
+    public string DatasetDigest { get; init; } = "";
 }
 
 /// <summary>What a silo is to tell the trainers whose sessions it holds.</summary>

@@ -281,6 +281,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             TotalSteps = run.TotalSteps,
             RecipeYaml = run.Plan.RecipeYaml,
             LaneCount = lanes,
+            DatasetDigest = _run.Plan.DatasetDigest,
             Seats =
             [
                 .. decision.Next.Select(m => new Seat

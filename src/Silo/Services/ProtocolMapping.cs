@@ -52,6 +52,7 @@ internal static class ProtocolMapping
             CheckpointPath = seating.CheckpointPath,
             RecipeYaml = seating.RecipeYaml,
             LaneCount = seating.LaneCount,
+            DatasetDigest = seating.DatasetDigest,
         };
         assignment.Lanes.AddRange(seat.Lanes);
         assignment.Peers.AddRange(seating.Seats.Select(s => new Member

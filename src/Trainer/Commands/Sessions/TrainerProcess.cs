@@ -109,6 +109,13 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
         var recipe = ResolvedRecipe.Parse(assignment.RecipeYaml, $"the recipe of run '{options.Run}'", options.RunFolder).Recipe;
         var dataset = options.Dataset ?? recipe.Data.Dataset;
         var catalog = Catalog.Load(dataset);
+        if (assignment.DatasetDigest is { Length: > 0 } wanted && wanted != catalog.Digest)
+        {
+            throw new CommandException(
+                ExitCode.BadRequest,
+                $"the dataset {dataset} is not the one that run '{options.Run}' trains on: its catalog has digest {catalog.Digest}, the run's has {wanted}. "
+                + "Give --dataset the same dataset, or start another run for this one");
+        }
         var train = ToTrainOptions(assignment, recipe, catalog);
         logs.Open(assignment.Rank, assignment.StartStep);
         await using var ranks = await ConnectAsync(assignment, peers, session);
