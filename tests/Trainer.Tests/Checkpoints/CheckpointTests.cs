@@ -1,6 +1,6 @@
-using DarkMatter.Trainer.Collectives;
 using System.Text.Json.Nodes;
 using DarkMatter.Trainer.Checkpoints;
+using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Tests.Training;
 using DarkMatter.Trainer.Training;
 

@@ -1,5 +1,5 @@
-using DarkMatter.Trainer.Collectives;
 using System.Globalization;
+using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Optimizers;

@@ -2,8 +2,8 @@ using System.Diagnostics;
 using DarkMatter.Data;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Checkpoints;
-using DarkMatter.Trainer.Recipes;
 using DarkMatter.Trainer.Commands.Reports;
+using DarkMatter.Trainer.Recipes;
 
 namespace DarkMatter.Trainer.Commands.Local;
 
