@@ -11,9 +11,7 @@ public sealed class StepLog : IDisposable
     /// <summary>The first line of the file.</summary>
     public const string Header = "step,loss,learning_rate,images_per_second,seconds,data_wait_seconds,exposed_communication_seconds,embedding_std";
 
-    private static readonly TimeSpan FlushEvery = TimeSpan.FromSeconds(1);
     private readonly StreamWriter writer;
-    private long lastFlush = Environment.TickCount64;
 
     private StepLog(StreamWriter writer) => this.writer = writer;
 
@@ -25,17 +23,13 @@ public sealed class StepLog : IDisposable
         return new StepLog(new StreamWriter(new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite)));
     }
 
-    /// <summary>Appends a step.</summary>
+    /// <summary>Appends a step. The row reaches the system at once: no checkpoint may be newer than the curve that leads to it.</summary>
     public void Write(StepReport report)
     {
         ArgumentNullException.ThrowIfNull(report);
         writer.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{report.Step},{report.Loss:R},{report.LearningRate:R},{report.ImagesPerSecond:0.0},{report.Elapsed.TotalSeconds:0.0000},{report.DataWait.TotalSeconds:0.0000},{report.ExposedCommunication.TotalSeconds:0.0000},{report.EmbeddingStd:0.00000}"));
-        if (Environment.TickCount64 - lastFlush > FlushEvery.TotalMilliseconds)
-        {
-            writer.Flush();
-            lastFlush = Environment.TickCount64;
-        }
+        writer.Flush();
     }
 
     /// <inheritdoc/>
