@@ -27,6 +27,9 @@ public sealed class PretrainBatch : IDisposable
     /// <summary>The samples' keys; where a broken sample was replaced, the key of the replacement.</summary>
     public IReadOnlyList<string> Keys { get; }
 
+    /// <summary>The wrapping sum of <see cref="SampleDigest.Of"/> over the places of these samples; the ranks' sums add up to the global batch's.</summary>
+    public ulong Digest { get; internal set; }
+
     /// <summary>One view of every sample: uint8 [Count, Size, Size, 3], RGB, pinned in memory, valid until the batch is disposed.</summary>
     /// <exception cref="ObjectDisposedException">The batch was disposed.</exception>
     public Memory<byte> View(int view)

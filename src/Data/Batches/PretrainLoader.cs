@@ -187,9 +187,10 @@ public sealed class PretrainLoader : IAsyncDisposable
             using var maker = new ViewMaker(_dataset, _cache, Options.Seed, Options.Views);
             while (Claim() is var (slot, first, end))
             {
+                var digest = 0UL;
                 for (var row = first; row < end; row++)
-                    Fill(maker, slot, row);
-                Complete(slot, end - first);
+                    digest += Fill(maker, slot, row);
+                Complete(slot, end - first, digest);
             }
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -236,23 +237,26 @@ public sealed class PretrainLoader : IAsyncDisposable
         }
     }
 
-    private void Complete(Slot slot, int samples)
+    private void Complete(Slot slot, int samples, ulong digest)
     {
         lock (_gate)
         {
+            slot.Batch.Digest += digest;
             slot.Missing -= samples;
             if (slot.Missing == 0)
                 _reader?.TrySetResult();
         }
     }
 
-    private void Fill(ViewMaker maker, Slot slot, int row)
+    /// <summary>Makes one sample's views; returns its digest.</summary>
+    private ulong Fill(ViewMaker maker, Slot slot, int row)
     {
         var perLane = Options.GlobalBatch / Options.LaneCount;
         var (lane, sample) = Math.DivRem(row, perLane);
         var place = _order.Locate(Options.Lanes[lane], slot.Batch.Step * perLane + sample);
         slot.Keys[row] = TryMake(maker, place, place.Address, slot, row, out var reason)
             ?? Replace(maker, place, slot, row, reason);
+        return SampleDigest.Of(slot.Batch.Step, place);
     }
 
     private string Replace(ViewMaker maker, SamplePlace place, Slot slot, int row, string reason)

@@ -52,6 +52,9 @@ public sealed class SampleOrder
     /// <summary>N, the samples of one epoch.</summary>
     public long SampleCount { get; }
 
+    /// <summary>The samples of each shard, in catalog order.</summary>
+    public IReadOnlyList<int> ShardCounts => _counts;
+
     /// <summary>V, the number of lanes.</summary>
     public int Lanes { get; }
 

@@ -30,6 +30,83 @@ public sealed record GenerationRecord
     /// <summary>Why it began.</summary>
     [Id(5)]
     public string Reason { get; init; } = "";
+
+    /// <summary>Its ranks agreed on a state. A generation that never did has trained nothing.</summary>
+    [Id(6)]
+    public bool Began { get; init; }
+
+    /// <summary>Where that state came from: <c>memory of generation 7</c>, <c>checkpoint 500</c>, <c>fresh</c>.</summary>
+    [Id(7)]
+    public string Source { get; init; } = "";
+
+    /// <summary>The state's hash at <see cref="StartStep"/>, in lower-case hex.</summary>
+    [Id(8)]
+    public string StateHash { get; init; } = "";
+
+    /// <summary>Ranks that copied their state from others.</summary>
+    [Id(9)]
+    public ImmutableArray<int> Healed { get; init; } = [];
+
+    /// <summary><see cref="SamplesDigest"/> covers the steps from <see cref="StartStep"/> up to this one.</summary>
+    [Id(10)]
+    public long DigestStep { get; init; }
+
+    /// <summary>The wrapping sum of <see cref="Data.SampleDigest"/> over all images that its ranks used in those steps.</summary>
+    [Id(11)]
+    public ulong SamplesDigest { get; init; }
+
+    /// <summary>When its ranks agreed, by the silo's clock.</summary>
+    [Id(12)]
+    public DateTimeOffset BeganAt { get; init; }
+}
+
+/// <summary>What an audit reads: the ledger with the few numbers of the run that give it meaning.</summary>
+[GenerateSerializer, Alias("darkmatter.RunLedger")]
+public sealed record RunLedger
+{
+    /// <summary>The run's name.</summary>
+    [Id(0)]
+    public string Run { get; init; } = "";
+
+    /// <summary>Where the run is in its life.</summary>
+    [Id(1)]
+    public RunState State { get; init; }
+
+    /// <summary>Committed on every rank.</summary>
+    [Id(2)]
+    public long Step { get; init; }
+
+    /// <summary>Steps of the run; 0 while unknown.</summary>
+    [Id(3)]
+    public long TotalSteps { get; init; }
+
+    /// <summary>Images of one step over all ranks.</summary>
+    [Id(4)]
+    public int Batch { get; init; }
+
+    /// <summary>Lanes of the run.</summary>
+    [Id(5)]
+    public int Lanes { get; init; }
+
+    /// <summary>Where the catalog is.</summary>
+    [Id(6)]
+    public string Dataset { get; init; } = "";
+
+    /// <summary>Digest of the catalog.</summary>
+    [Id(7)]
+    public string DatasetDigest { get; init; } = "";
+
+    /// <summary>The resolved recipe: it has the seed of the order of images.</summary>
+    [Id(8)]
+    public string RecipeYaml { get; init; } = "";
+
+    /// <summary>Oldest first.</summary>
+    [Id(9)]
+    public ImmutableList<GenerationRecord> Generations { get; init; } = [];
+
+    /// <summary>Images that could not be read and were replaced.</summary>
+    [Id(10)]
+    public ImmutableArray<BrokenSample> Quarantined { get; init; } = [];
 }
 
 /// <summary>Everything stored of a run.</summary>

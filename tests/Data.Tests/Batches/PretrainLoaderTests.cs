@@ -149,6 +149,33 @@ public class PretrainLoaderTests
     }
 
     [Fact]
+    public async Task Digest_AnyWorldSize_AddsUpToThatOfTheOrder()
+    {
+        using var scratch = new Scratch();
+        var dataset = await Photos.Packed(scratch, 57);
+        await Photos.Break(dataset, new SampleAddress(2, 9)); // a replaced sample counts where it stands
+        var options = Options(dataset) with { StartStep = 3 };
+        var order = new SampleOrder(options.Seed, Catalog.Load(dataset).ShardCounts, options.LaneCount, options.BlockSize);
+        var expected = Enumerable.Range(3, 12).Select(step => SampleDigest.OfStep(order, options.GlobalBatch, step)).ToArray();
+        foreach (var world in new[] { 1, 2, 3, 4 })
+        {
+            var sums = new ulong[12];
+            for (var rank = 0; rank < world; rank++)
+            {
+                int first = rank * 4 / world, end = (rank + 1) * 4 / world;
+                await using var loader = PretrainLoader.Open(options with { Lanes = [.. Enumerable.Range(first, end - first)], Workers = 1 + rank });
+                for (var step = 0; step < sums.Length; step++)
+                {
+                    using var batch = await loader.ReadAsync(TestContext.Current.CancellationToken);
+                    sums[step] += batch.Digest;
+                }
+            }
+
+            sums.ShouldBe(expected);
+        }
+    }
+
+    [Fact]
     public async Task Shard_AllBroken_EndsTheRunWithItsName()
     {
         using var scratch = new Scratch();
