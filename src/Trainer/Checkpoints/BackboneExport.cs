@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
+using TorchSharp;
 
 namespace DarkMatter.Trainer.Checkpoints;
 
@@ -61,13 +62,19 @@ public static class BackboneExport
         try
         {
             var prefix = "backbone.";
+            bool wide;
             using (var reader = SafetensorsReader.Open(path))
             {
                 if (!reader.Tensors.Any(t => t.Name.StartsWith(prefix, StringComparison.Ordinal)))
                     prefix = "";
+                wide = reader.Tensors.Any(t => t.Name.StartsWith(prefix, StringComparison.Ordinal) && t.Type == SafetensorsType.Float64);
             }
 
+            if (wide)
+                backbone.to(torch.ScalarType.Float64);
             new TensorSet(backbone.state_dict().Select(t => (prefix + t.Key, t.Value))).Load(path, onlyPrefix: prefix);
+            if (wide)
+                backbone.to(torch.ScalarType.Float32);
             return backbone;
         }
         catch

@@ -20,7 +20,7 @@ public sealed record LengthOptions
     /// </summary>
     public TimeSpan? Budget { get; init; }
 
-    /// <summary>Key <c>precision</c>: <c>auto</c>, <c>float32</c> or <c>bfloat16</c>. Default auto: bfloat16 where the hardware has it.</summary>
+    /// <summary>Key <c>precision</c>: <c>auto</c>, <c>float32</c>, <c>bfloat16</c> or <c>float64</c>. Default auto: bfloat16 where the hardware has it.</summary>
     public Precision Precision { get; init; } = Precision.Auto;
 
     /// <summary>Key <c>sync_bn</c>: batch normalisation over the global batch. Default true: any number of trainers then trains as one.</summary>

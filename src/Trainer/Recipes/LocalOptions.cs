@@ -6,6 +6,12 @@ public sealed record LocalOptions
     /// <summary>Key <c>trainers</c>: trainer processes, 1 up to <c>data.lanes</c>. Default 2.</summary>
     public int Trainers { get; init; } = 2;
 
+    /// <summary>
+    /// Key <c>min_trainers</c>: with fewer than this the run ends, resumable, instead of going on with those that are left. Range 1 to
+    /// <c>trainers</c>, default 1.
+    /// </summary>
+    public int MinTrainers { get; init; } = 1;
+
     /// <summary>Key <c>threads</c>: threads each trainer computes with; 0 shares the machine's cores among them. Range 0 to 1024, default 0.</summary>
     public int Threads { get; init; }
 

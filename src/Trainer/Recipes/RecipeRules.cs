@@ -21,6 +21,10 @@ internal static partial class RecipeRules
         {
             reading.ProblemWith("local.trainers", Format($"local.trainers is {recipe.Local.Trainers}, but a run has at most one trainer per lane, and data.lanes is {recipe.Data.Lanes}"));
         }
+        if (recipe.Local.MinTrainers > recipe.Local.Trainers)
+        {
+            reading.ProblemWith("local.min_trainers", Format($"local.min_trainers is {recipe.Local.MinTrainers}, more than local.trainers, which is {recipe.Local.Trainers}"));
+        }
         if (recipe.Evaluation.Bank > 0 && recipe.Evaluation.Knn.K > recipe.Evaluation.Bank)
         {
             reading.ProblemWith("evaluation.knn.k", Format($"evaluation.knn.k is {recipe.Evaluation.Knn.K}, more neighbours than the {recipe.Evaluation.Bank} images of evaluation.bank"));

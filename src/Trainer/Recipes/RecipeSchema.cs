@@ -174,6 +174,7 @@ internal static class RecipeSchema
     private static LocalOptions Local(RecipeSection s, LocalOptions d) => new()
     {
         Trainers = s.Count("trainers", d.Trainers, 1, 4096),
+        MinTrainers = s.Count("min_trainers", d.MinTrainers, 1, 4096),
         Threads = s.Count("threads", d.Threads, 0, 1024),
         Time = s.Span("time", d.Time),
     };

@@ -4,7 +4,7 @@ using DarkMatter.Trainer.Optimizers;
 
 namespace DarkMatter.Trainer.Training;
 
-/// <summary>What numbers the forward and backward pass are computed in. Parameters, loss, gradients and optimizer are always float32.</summary>
+/// <summary>What numbers the forward and backward pass are computed in. Parameters, loss, gradients and optimizer are float32, or all float64.</summary>
 public enum Precision
 {
     /// <summary>bfloat16 where the hardware has instructions for it, else float32.</summary>
@@ -15,6 +15,12 @@ public enum Precision
 
     /// <summary>Convolutions and linear layers in bfloat16 (autocast), the rest in float32.</summary>
     BFloat16 = 2,
+
+    /// <summary>
+    /// float64 throughout, parameters and optimizer included: several times slower, for comparing runs. The rounding of sums over other world sizes
+    /// then grows to visible differences only after many more steps.
+    /// </summary>
+    Float64 = 3,
 }
 
 /// <summary>Everything one trainer needs to know to take part in a run: the resolved recipe, as the training loop sees it.</summary>

@@ -83,6 +83,9 @@ public sealed class TrainState : IDisposable
             method = new SimClr(options.Method, options.Model, norm, share, bfloat16);
         }
 
+        if (options.Precision == Precision.Float64)
+            method.Network.to(ScalarType.Float64);
+
         if (device(options.Device) is { type: not TorchSharp.DeviceType.CPU } accelerator)
             method.Network.to(accelerator);
 

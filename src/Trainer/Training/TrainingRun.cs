@@ -30,7 +30,7 @@ public static class TrainingRun
         var timed = new TimedCollective(ranks);
         using var state = TrainState.Create(options, timed, stack);
         timed.TakeBlocked();
-        session.Note($"rank {ranks.Rank} of {ranks.World} trains {options.Run} from step {state.Step} to {state.TotalSteps} in {(state.BFloat16 ? "bfloat16" : "float32")} on {stack.Description}");
+        session.Note($"rank {ranks.Rank} of {ranks.World} trains {options.Run} from step {state.Step} to {state.TotalSteps} in {(state.BFloat16 ? "bfloat16" : options.Precision == Precision.Float64 ? "float64" : "float32")} on {stack.Description}");
 
         var source = openSource(state.Step);
         try

@@ -33,7 +33,7 @@ public sealed class ViewBuffer : IDisposable
         throw new InvalidOperationException(message);
     }
 
-    /// <summary>All views, one after the other: [V·n, 3, H, W] float32, (byte / 255 − mean) / std, channels-last.</summary>
+    /// <summary>All views, one after the other: [V·n, 3, H, W] float32 or float64, (byte / 255 − mean) / std, channels-last.</summary>
     public Tensor Normalized(IViewBatch batch, ITorchStack stack)
     {
         var bytes = _bytes.bytes;
@@ -41,7 +41,8 @@ public sealed class ViewBuffer : IDisposable
         for (var view = 0; view < _views; view++)
             batch.View(view).Span[..each].CopyTo(bytes.Slice(view * each, each));
         var input = _device.type == DeviceType.CPU ? _bytes : _bytes.to(_device);
-        return stack.Normalize(input, [.. _options.Mean], [.. _options.Std]);
+        var x = stack.Normalize(input, [.. _options.Mean], [.. _options.Std]);
+        return _options.Precision == Precision.Float64 ? x.to(ScalarType.Float64) : x;
     }
 
     /// <summary>Frees the buffer.</summary>

@@ -82,6 +82,27 @@ public sealed class TrainingRunTests : IDisposable
     }
 
     [Fact]
+    public void Execute_Float64_OneToThreeRanks_TrainAsOneToTenDigits()
+    {
+        var options = Options with { Precision = Precision.Float64, TotalSteps = 20 };
+        var alone = Train(1);
+        foreach (var world in (int[])[2, 3])
+        {
+            var together = Train(world);
+            for (var step = 0; step < alone.Count; step++)
+                together[step].ShouldBe(alone[step], 1e-10 * Math.Abs(alone[step]), $"step {step + 1} of {world} ranks");
+        }
+
+        IReadOnlyList<double> Train(int world)
+        {
+            var sessions = new RecordedSession[world];
+            ThreadRanks.Run(world, ranks => Run(Share(options, ranks), ranks, sessions[ranks.Rank] = new RecordedSession()));
+            sessions[0].Notes[0].ShouldContain("float64");
+            return [.. sessions[0].Steps.Select(s => s.Loss)];
+        }
+    }
+
+    [Fact]
     public void Execute_LearningRateFarTooHigh_EndsWithTheStepAndWhatToTry()
     {
         var wild = Options with { Optimizer = Options.Optimizer with { LearningRate = 1e30, Warmup = 0 } };

@@ -6,6 +6,7 @@ using DarkMatter.Trainer.Commands.Reports;
 using DarkMatter.Trainer.Commands.Sessions;
 using DarkMatter.Trainer.Recipes;
 using DarkMatter.Trainer.Stack;
+using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Commands.Local;
 
@@ -45,7 +46,7 @@ internal sealed class Finishing(PretrainRequest request, RunFolder folder, Outpu
             Export = SelfInvocation.Shorten(folder.ExportPath),
             Report = SelfInvocation.Shorten(folder.ReportPath),
             Curve = SelfInvocation.Shorten(folder.StepsPath),
-            Precision = EncoderEvaluation.UsesBFloat16(recipe.Train.Precision, TorchStack.Current) ? "bfloat16" : "float32",
+            Precision = recipe.Train.Precision == Precision.Float64 ? "float64" : EncoderEvaluation.UsesBFloat16(recipe.Train.Precision, TorchStack.Current) ? "bfloat16" : "float32",
             World = status?.World ?? request.Trainers,
             Batch = recipe.Train.Batch,
             Samples = catalog.SampleCount,

@@ -24,14 +24,14 @@ internal sealed class LocalSilo : IAsyncDisposable
         Client = new Coordinator.CoordinatorClient(channel);
     }
 
-    /// <summary>Its process.</summary>
-    public ChildProcess Process { get; }
+    /// <summary>Its process, the newest one.</summary>
+    public ChildProcess Process { get; private set; }
 
     /// <summary>Where trainers and commands reach it: <c>http://127.0.0.1:port</c>.</summary>
     public string Address { get; }
 
     /// <summary>Health and status pages.</summary>
-    public string WebAddress { get; }
+    public string WebAddress { get; private set; }
 
     /// <summary>Its service.</summary>
     public Coordinator.CoordinatorClient Client { get; }
@@ -42,6 +42,28 @@ internal sealed class LocalSilo : IAsyncDisposable
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="CommandException">It ended or was not ready in time; the message says why.</exception>
     public static async Task<LocalSilo> StartAsync(RunFolder folder, int port, CancellationToken cancellationToken)
+    {
+        var (process, grpc, http) = await LaunchAsync(folder, port, cancellationToken);
+        return new LocalSilo(process, $"http://127.0.0.1:{grpc}", $"http://127.0.0.1:{http}");
+    }
+
+    /// <summary>Starts it anew after it died, on the same port and state: trainers find it again.</summary>
+    /// <exception cref="CommandException">It ended or was not ready in time; the message says why.</exception>
+    public async Task RestartAsync(RunFolder folder, CancellationToken cancellationToken)
+    {
+        var (process, _, http) = await LaunchAsync(folder, new Uri(Address).Port, cancellationToken);
+        await Process.DisposeAsync();
+        (Process, WebAddress) = (process, $"http://127.0.0.1:{http}");
+    }
+
+    /// <summary>Closes the client and ends the process.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        channel.Dispose();
+        await Process.DisposeAsync();
+    }
+
+    private static async Task<(ChildProcess Process, int Grpc, int Http)> LaunchAsync(RunFolder folder, int port, CancellationToken cancellationToken)
     {
         var process = ChildProcess.Start(
             "silo",
@@ -64,7 +86,7 @@ internal sealed class LocalSilo : IAsyncDisposable
             using var ready = JsonDocument.Parse(line);
             var grpc = ready.RootElement.GetProperty("port").GetInt32();
             var http = ready.RootElement.TryGetProperty("http_port", out var value) ? value.GetInt32() : 0;
-            return new LocalSilo(process, $"http://127.0.0.1:{grpc}", $"http://127.0.0.1:{http}");
+            return (process, grpc, http);
         }
         catch (TimeoutException e)
         {
@@ -76,12 +98,5 @@ internal sealed class LocalSilo : IAsyncDisposable
             await process.DisposeAsync();
             throw;
         }
-    }
-
-    /// <summary>Closes the client and ends the process.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        channel.Dispose();
-        await Process.DisposeAsync();
     }
 }

@@ -9,8 +9,8 @@ using Grpc.Core;
 namespace DarkMatter.Trainer.Commands.Local;
 
 /// <summary>
-/// Trains a run on this machine: starts one silo and its trainers as processes, follows the run, and ends them all. Whatever dies, this ends
-/// within seconds, with a message that names who and how to go on.
+/// Trains a run on this machine: starts one silo and its trainers as processes, follows the run, and ends them all. When a trainer dies the others
+/// go on, when the silo dies it is started again; too few trainers left, and this ends within seconds. Either way a message names who died.
 /// </summary>
 internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, Output output)
 {
@@ -19,11 +19,19 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
     private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan SilencePatience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan SiloPatience = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan RetryPause = TimeSpan.FromMilliseconds(300);
+
+    /// <summary>A silo that dies again and again has a cause that starting it does not cure.</summary>
+    private const int SiloRestarts = 3;
 
     private readonly List<ChildProcess> trainers = [];
     private readonly List<ChildExit> exits = [];
     private readonly Stopwatch clock = new();
     private readonly ProgressText text = new();
+    private int minTrainers;
+    private int siloRestarts;
+    private string notice = "";
     private RunStatus status = new();
 
     /// <summary>Runs to the end of training.</summary>
@@ -40,6 +48,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
         output.Line($"silo       process {silo.Process.Id}, {silo.Address}, status page {silo.WebAddress}");
         try
         {
+            minTrainers = recipe.Recipe.Local.MinTrainers;
             status = await CreateRunAsync(silo, recipe, catalog, resumeFrom, trainUntil is not null, stop);
             StartTrainers(silo, recipe.Recipe, trainUntil);
             return await FollowAsync(silo, stop);
@@ -64,6 +73,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
             Run = request.Run,
             RecipeYaml = recipe.Yaml,
             World = request.Trainers,
+            MinWorld = options.Local.MinTrainers,
             Lanes = options.Data.Lanes,
             Batch = options.Train.Batch,
             TotalSteps = options.Train.Budget is null && !limited ? options.StepsFor(catalog.SampleCount) : 0,
@@ -145,13 +155,23 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
                 }
                 var exit = await (Task<ChildExit>)first;
                 ends.Remove((Task<ChildExit>)first);
-                exits.Add(exit);
-                // A trainer that is done ends before the run as a whole is: the others may still write the last checkpoint.
-                if (exit.Code != ExitCode.Done || exit.Name == silo.Process.Name)
+                if (exit.Name == silo.Process.Name)
                 {
-                    throw await FailAsync(silo);
+                    ends.Add((await RestartSiloAsync(silo, exit, stop)).Exited);
+                    continue;
                 }
-                if (exits.Count == trainers.Count)
+                // A trainer that is done ends before the run as a whole is: the others may still write the last checkpoint.
+                if (exit.Code != ExitCode.Done)
+                {
+                    var left = trainers.Count(trainer => !trainer.Exited.IsCompleted);
+                    if (exit.Code == ExitCode.BadRequest || status.Generation == 0 || left < minTrainers)
+                    {
+                        exits.Add(exit);
+                        throw await FailAsync(silo);
+                    }
+                    output.Line($"{exit}; the run goes on with {left} of {trainers.Count} trainers");
+                }
+                if (trainers.TrueForAll(trainer => trainer.Exited.IsCompleted))
                 {
                     await Task.WhenAny(watching, Task.Delay(EndPatience, CancellationToken.None));
                     return await ConcludeAsync(silo, status);
@@ -164,9 +184,23 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
         }
     }
 
+    private async Task<ChildProcess> RestartSiloAsync(LocalSilo silo, ChildExit exit, CancellationToken stop)
+    {
+        if (++siloRestarts > SiloRestarts)
+        {
+            exits.Add(exit);
+            throw await FailAsync(silo);
+        }
+        output.Line($"{exit}; the trainers train on while it is started again ({siloRestarts} of {SiloRestarts})");
+        await silo.RestartAsync(folder, stop);
+        output.Line($"silo       process {silo.Process.Id}, {silo.Address}, status page {silo.WebAddress}");
+        return silo.Process;
+    }
+
     /// <summary>Follows the run until its last status; its own silence is bounded by asking when nothing comes.</summary>
     private async Task<RunStatus> WatchAsync(LocalSilo silo, CancellationToken cancellationToken)
     {
+        var answered = Stopwatch.StartNew();
         while (true)
         {
             using var quiet = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -177,7 +211,12 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
                 await foreach (var update in call.ResponseStream.ReadAllAsync(quiet.Token))
                 {
                     quiet.CancelAfter(SilencePatience);
+                    answered.Restart();
                     status = update;
+                    if (update.Notice.Length > 0 && update.Notice != notice)
+                    {
+                        output.Line(notice = update.Notice);
+                    }
                     output.Progress(() => text.Describe(update, clock.Elapsed));
                     if (IsFinal(update.State))
                     {
@@ -201,13 +240,11 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
             catch (RpcException)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                // Let its exit be seen first, if it has died.
-                await Task.WhenAny(silo.Process.Exited, Task.Delay(CausePatience, cancellationToken));
-                if (!silo.Process.Exited.IsCompleted)
+                if (answered.Elapsed > SiloPatience)
                 {
-                    throw Failure(ExitCode.LostSilo, $"the silo (process {silo.Process.Id}) does not answer");
+                    throw Failure(ExitCode.LostSilo, $"the silo (process {silo.Process.Id}) has not answered for {answered.Elapsed.TotalSeconds:0} s");
                 }
-                await Task.Delay(Timeout.Infinite, cancellationToken);
+                await Task.Delay(RetryPause, cancellationToken);
             }
         }
     }

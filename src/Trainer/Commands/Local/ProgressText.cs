@@ -24,7 +24,13 @@ internal sealed class ProgressText
         }
         if (status.State == RunState.Waiting)
         {
-            return $"waiting for trainers: {status.Members.Count} of {status.World} joined";
+            return status.Generation == 0
+                ? $"waiting for trainers: {status.Members.Count} of {status.World} joined"
+                : $"step {status.Step}: {(status.Reason.Length > 0 ? status.Reason : "waiting for trainers")}";
+        }
+        if (status.State == RunState.Paused)
+        {
+            return $"step {status.Step}: paused; 'darkmatter runs resume' goes on";
         }
         var (first, last) = (seen.Peek(), seen.Last());
         var perSecond = last.Seconds > first.Seconds ? (last.Step - first.Step) / (last.Seconds - first.Seconds) : 0;
