@@ -14,7 +14,7 @@ public sealed class PretrainTests(Workshop workshop)
     /// A rate that trains: the loss falls from the first steps on. The runs compute in float64, because at any such rate a fresh network
     /// multiplies the rounding of differently ordered sums until, in float32, the losses part within a few steps (docs/benchmarks/world-sizes.md).
     /// </summary>
-    private const string ComparedRate = "0.01";
+    private const string ComparedRate = "0.001";
 
     private const double Tolerance = 1e-4;
 

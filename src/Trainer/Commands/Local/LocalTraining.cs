@@ -27,9 +27,11 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
 
     private readonly List<ChildProcess> trainers = [];
     private readonly List<ChildExit> exits = [];
+    private readonly HashSet<int> outlived = [];
     private readonly Stopwatch clock = new();
     private readonly ProgressText text = new();
     private int minTrainers;
+    private long lossStep;
     private int siloRestarts;
     private string notice = "";
     private RunStatus status = new();
@@ -163,10 +165,17 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
                 // A trainer that is done ends before the run as a whole is: the others may still write the last checkpoint.
                 if (exit.Code != ExitCode.Done)
                 {
+                    if (status.Step > lossStep)
+                    {
+                        // The run outlived the losses before this one.
+                        outlived.UnionWith(exits.Select(e => e.ProcessId));
+                        exits.Clear();
+                        lossStep = status.Step;
+                    }
+                    exits.Add(exit);
                     var left = trainers.Count(trainer => !trainer.Exited.IsCompleted);
                     if (exit.Code == ExitCode.BadRequest || status.Generation == 0 || left < minTrainers)
                     {
-                        exits.Add(exit);
                         throw await FailAsync(silo);
                     }
                     output.Line($"{exit}; the run goes on with {left} of {trainers.Count} trainers");
@@ -314,7 +323,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
     {
         foreach (var child in trainers.Append(silo.Process))
         {
-            if (child.Exited.IsCompleted && exits.All(exit => exit.ProcessId != child.Id))
+            if (child.Exited.IsCompleted && !outlived.Contains(child.Id) && exits.All(exit => exit.ProcessId != child.Id))
             {
                 exits.Add(child.Exited.Result);
             }
