@@ -45,8 +45,8 @@ public static class BackboneExport
     /// <exception cref="CheckpointException">The checkpoint is damaged or of another model.</exception>
     public static void Write(string checkpoint, ResNetOptions options, string path, IReadOnlyList<float> mean, IReadOnlyList<float> std, int imageSize)
     {
-        CheckpointFolder.Verify(checkpoint);
-        using var backbone = Read(options, Path.Combine(checkpoint, CheckpointFolder.ModelName), TorchStack.Current);
+        using var opened = CheckpointFolder.Open(checkpoint);
+        using var backbone = Read(options, opened.ModelFiles, TorchStack.Current);
         Write(backbone, path, mean, std, imageSize);
     }
 
@@ -56,23 +56,26 @@ public static class BackboneExport
     /// <param name="stack">Computes.</param>
     /// <exception cref="SafetensorsException">The file is damaged.</exception>
     /// <exception cref="CheckpointException">It holds another network.</exception>
-    public static ResNet Read(ResNetOptions options, string path, ITorchStack stack)
+    public static ResNet Read(ResNetOptions options, string path, ITorchStack stack) => Read(options, [path], stack);
+
+    /// <summary>As <see cref="Read(ResNetOptions, string, ITorchStack)"/>, from the parts that the ranks of a run have written.</summary>
+    public static ResNet Read(ResNetOptions options, IReadOnlyList<string> paths, ITorchStack stack)
     {
         var backbone = new ResNet(options, new Normalization(stack, null));
         try
         {
             var prefix = "backbone.";
             bool wide;
-            using (var reader = SafetensorsReader.Open(path))
+            using (var parts = SafetensorsParts.Open(paths))
             {
-                if (!reader.Tensors.Any(t => t.Name.StartsWith(prefix, StringComparison.Ordinal)))
+                if (!parts.Tensors.Any(t => t.Name.StartsWith(prefix, StringComparison.Ordinal)))
                     prefix = "";
-                wide = reader.Tensors.Any(t => t.Name.StartsWith(prefix, StringComparison.Ordinal) && t.Type == SafetensorsType.Float64);
+                wide = parts.Tensors.Any(t => t.Name.StartsWith(prefix, StringComparison.Ordinal) && t.Type == SafetensorsType.Float64);
             }
 
             if (wide)
                 backbone.to(torch.ScalarType.Float64);
-            new TensorSet(backbone.state_dict().Select(t => (prefix + t.Key, t.Value))).Load(path, onlyPrefix: prefix);
+            new TensorSet(backbone.state_dict().Select(t => (prefix + t.Key, t.Value))).Load(paths, onlyPrefix: prefix);
             if (wide)
                 backbone.to(torch.ScalarType.Float32);
             return backbone;

@@ -2,14 +2,16 @@ using System.Text.Json.Serialization;
 
 namespace DarkMatter.Trainer.Checkpoints;
 
-/// <summary>A checkpoint cannot be written, or one on disk is not whole. The message names the file and what to do.</summary>
+/// <summary>A checkpoint cannot be written, or one that was is not whole. The message names the file and what to do.</summary>
 public sealed class CheckpointException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>The table of contents of a checkpoint, <c>manifest.json</c>: written last, and believed only if every file agrees with it.</summary>
 public sealed record CheckpointManifest
 {
-    /// <summary>The version of this layout. A reader refuses a higher one.</summary>
-    public const int CurrentFormat = 1;
+    /// <summary>
+    /// The version of this layout. A reader refuses a higher one. 1: one model and one optimizer file. 2: one of each from every rank.
+    /// </summary>
+    public const int CurrentFormat = 2;
 
     /// <summary>The layout the checkpoint was written in.</summary>
     public required int Format { get; init; }
@@ -22,6 +24,31 @@ public sealed record CheckpointManifest
 
     /// <summary>Program, runtime and tensor library that wrote it.</summary>
     public required IReadOnlyDictionary<string, string> Versions { get; init; }
+
+    /// <summary>The generation that wrote it; 0 in format 1.</summary>
+    public long Generation { get; init; }
+
+    /// <summary>Ranks that wrote it: so many files of each kind.</summary>
+    public int World { get; init; } = 1;
+
+    /// <summary>The parts of the networks, in rank order.</summary>
+    [JsonIgnore]
+    public IEnumerable<string> ModelFiles => Of(CheckpointKind.Model);
+
+    /// <summary>The parts of the optimizer's memory, in rank order.</summary>
+    [JsonIgnore]
+    public IEnumerable<string> OptimizerFiles => Of(CheckpointKind.Optimizer);
+
+    /// <summary>The resolved recipe.</summary>
+    [JsonIgnore]
+    public string RecipeFile => Of(CheckpointKind.Recipe).First();
+
+    /// <summary>The length of all files, in bytes.</summary>
+    [JsonIgnore]
+    public long Bytes => Files.Sum(f => f.Bytes);
+
+    private IEnumerable<string> Of(CheckpointKind kind) =>
+        Files.Select(f => (f.Name, Parsed: CheckpointNames.Parse(f.Name))).Where(f => f.Parsed?.Kind == kind).OrderBy(f => f.Parsed!.Value.Rank).Select(f => f.Name);
 }
 
 /// <summary>One file of a checkpoint.</summary>

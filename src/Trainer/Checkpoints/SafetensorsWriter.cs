@@ -1,5 +1,5 @@
+using System.Buffers;
 using System.Buffers.Binary;
-using System.Security.Cryptography;
 using System.Text.Json;
 
 namespace DarkMatter.Trainer.Checkpoints;
@@ -14,35 +14,27 @@ public sealed record SafetensorsItem(string Name, SafetensorsType Type, IReadOnl
 /// <summary>Writes safetensors files: sorted by element size, then name, as the reference implementation does, so that all are aligned.</summary>
 public static class SafetensorsWriter
 {
-    /// <summary>Writes a file through to the disk. An existing file is replaced.</summary>
-    /// <returns>The number of bytes and their SHA-256, taken while writing.</returns>
+    /// <summary>The bytes of a file, without copying what the items hold.</summary>
     /// <exception cref="ArgumentException">Two items share a name, or an item's data does not fit its type and shape.</exception>
-    /// <exception cref="IOException">The disk is full or fails.</exception>
-    public static (long Bytes, byte[] Sha256) Write(
-        string path, IEnumerable<SafetensorsItem> items, IReadOnlyDictionary<string, string>? metadata = null)
+    public static ReadOnlySequence<byte> Layout(IEnumerable<SafetensorsItem> items, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var sorted = items.OrderByDescending(i => i.Type.ElementBytes()).ThenBy(i => i.Name, StringComparer.Ordinal).ToList();
         Check(sorted);
-        var header = Header(sorted, metadata);
+        var first = new Segment(Header(sorted, metadata), before: null);
+        var last = sorted.Aggregate(first, (before, item) => new Segment(item.Data, before));
+        return new ReadOnlySequence<byte>(first, 0, last, last.Memory.Length);
+    }
 
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    /// <summary>Writes a file through to the disk. An existing file is replaced.</summary>
+    /// <exception cref="ArgumentException">Two items share a name, or an item's data does not fit its type and shape.</exception>
+    /// <exception cref="IOException">The disk is full or fails.</exception>
+    public static void Write(string path, IEnumerable<SafetensorsItem> items, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        var content = Layout(items, metadata);
         using var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
-        Append(header);
-        foreach (var item in sorted)
-            Append(item.Data.Span);
+        foreach (var segment in content)
+            file.Write(segment.Span);
         file.Flush(flushToDisk: true);
-        return (file.Length, hash.GetHashAndReset());
-
-        void Append(ReadOnlySpan<byte> bytes)
-        {
-            // In pieces that stay in the cache between hashing and writing.
-            for (; bytes.Length > 0; bytes = bytes[Math.Min(bytes.Length, 1 << 18)..])
-            {
-                var piece = bytes[..Math.Min(bytes.Length, 1 << 18)];
-                hash.AppendData(piece);
-                file.Write(piece);
-            }
-        }
     }
 
     private static void Check(List<SafetensorsItem> items)
@@ -100,5 +92,17 @@ public static class SafetensorsWriter
         var header = buffer.ToArray();
         BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)(header.Length - 8));
         return header;
+    }
+
+    private sealed class Segment : ReadOnlySequenceSegment<byte>
+    {
+        public Segment(ReadOnlyMemory<byte> memory, Segment? before)
+        {
+            Memory = memory;
+            if (before is null)
+                return;
+            RunningIndex = before.RunningIndex + before.Memory.Length;
+            before.Next = this;
+        }
     }
 }

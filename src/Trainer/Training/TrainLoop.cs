@@ -24,7 +24,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
     {
         using var gradients = new GradientBuckets(state.Parameters, ranks, options.BucketBytes, StepSums.Count, state.Stack);
         using var views = new ViewBuffer(options, state.Method.Views);
-        var checkpoints = state.CheckpointWriter(options, ranks.Rank, session, cancellationToken);
+        using var checkpoints = state.CheckpointWriter(options, ranks.Rank, ranks.Generation, session);
         var calibration = new Calibration(options, state, ranks, session);
         var schedule = new Schedule(options.Optimizer, state.TotalSteps);
         var clock = Stopwatch.StartNew();
@@ -76,7 +76,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
 
             var last = state.Step == state.TotalSteps || sums.Stop;
             if (last || (options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0))
-                checkpoints?.Save(state.Progress(options));
+                checkpoints?.Save(state.Progress(options), required: last);
         }
 
         checkpoints?.Complete();

@@ -141,12 +141,22 @@ public sealed class TrainState : IDisposable
     }
 
     /// <summary>What writes checkpoints; null where none are written: without a run directory, and on all ranks but the first.</summary>
-    public CheckpointWriter? CheckpointWriter(TrainOptions options, int rank, ITrainingSession session, CancellationToken cancellationToken) =>
+    public CheckpointWriter? CheckpointWriter(TrainOptions options, int rank, long generation, ITrainingSession session) =>
         options.RunDirectory is not { } directory || rank != 0
             ? null
             : new CheckpointWriter(
-                directory, options.CheckpointsKept, _model, _momenta, options.Recipe, Checkpoints.CheckpointWriter.Versions(Stack.Description),
-                written => session.PublishCheckpointAsync(new CheckpointReport(written.Step, written.Path, written.ManifestSha256), cancellationToken));
+                CheckpointFolder.Store(directory),
+                new SoloCheckpoints((published, cancellation) => session.PublishCheckpointAsync(new CheckpointReport(published.Step, published.Path, published.ManifestSha256), cancellation)),
+                new CheckpointWriterOptions
+                {
+                    Generation = generation,
+                    Recipe = options.Recipe,
+                    Versions = Checkpoints.CheckpointWriter.Versions(Stack.Description),
+                    Retention = new CheckpointRetention(options.CheckpointsKept),
+                    Note = session.Note,
+                },
+                _model,
+                _momenta);
 
     /// <summary>Frees networks and optimizer.</summary>
     public void Dispose()
@@ -164,14 +174,14 @@ public sealed class TrainState : IDisposable
 
     private void Load(string path, TrainOptions options)
     {
-        var manifest = CheckpointFolder.Verify(path);
-        var progress = manifest.Progress;
+        using var checkpoint = CheckpointFolder.Open(path);
+        var progress = checkpoint.Manifest.Progress;
         if (progress.Method != Method.Name)
             throw new CheckpointException($"checkpoint '{path}': it is of method {progress.Method}, and the recipe says {Method.Name}");
         if (progress.GlobalBatch != options.GlobalBatch || progress.LanePositions.Count != options.LaneCount)
             throw new CheckpointException($"checkpoint '{path}': it was written with batch {progress.GlobalBatch} and {progress.LanePositions.Count} lanes, and the recipe has {options.GlobalBatch} and {options.LaneCount}; these fix the order of the data, so start a new run");
-        _model.Load(Path.Combine(path, CheckpointFolder.ModelName));
-        _momenta.Load(Path.Combine(path, CheckpointFolder.OptimizerName));
+        _model.Load(checkpoint.ModelFiles);
+        _momenta.Load(checkpoint.OptimizerFiles);
         Apply(progress);
     }
 

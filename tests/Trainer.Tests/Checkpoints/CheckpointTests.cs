@@ -51,6 +51,7 @@ public sealed class CheckpointTests : IDisposable
         var latest = CheckpointFolder.Latest(_folder).ShouldNotBeNull();
         var manifest = CheckpointFolder.Verify(latest);
         manifest.Files.Select(f => f.Name).ShouldBe(["model.safetensors", "optimizer.safetensors", "recipe.yaml"]);
+        (manifest.Format, manifest.Generation, manifest.World).ShouldBe((2, 1, 1));
         manifest.Progress.Step.ShouldBe(45);
         manifest.Progress.LanePositions.ShouldBe(Enumerable.Repeat(90L, 6));
         File.ReadAllText(Path.Combine(latest, "recipe.yaml")).ShouldBe("name: test\n");
@@ -67,21 +68,24 @@ public sealed class CheckpointTests : IDisposable
         var file = Path.Combine(_folder, "file");
         File.WriteAllText(file, "");
         Should.Throw<CheckpointException>(() => Train(_options with { RunDirectory = file }, world: 1))
-            .Message.ShouldContain("checkpoint of step 10 could not be written to");
+            .Message.ShouldContain("checkpoint of step 20 could not be written to");
     }
 
     [Fact]
-    public void Complete_PublishingFailed_ThrowsTheCauseOnceAndGoesOn()
+    public void Complete_PublishingFailed_ThrowsOnceWithTheCauseAndGoesOn()
     {
         var fail = true;
-        var writer = new CheckpointWriter(
-            _folder, kept: 2, new TensorSet([]), new TensorSet([]), "recipe", CheckpointWriter.Versions("test"),
-            _ => fail ? throw new TimeoutException("the silo is gone") : Task.CompletedTask);
-        writer.Save(Progress(1));
-        Should.Throw<TimeoutException>(writer.Complete).Message.ShouldBe("the silo is gone");
+        var notes = new List<string>();
+        using var writer = new CheckpointWriter(
+            CheckpointFolder.Store(_folder),
+            new SoloCheckpoints((_, _) => fail ? throw new TimeoutException("the silo is gone") : Task.CompletedTask),
+            new CheckpointWriterOptions { Note = notes.Add }, new TensorSet([]), new TensorSet([]));
+        writer.Save(Progress(1)).ShouldBeTrue();
+        Should.Throw<CheckpointException>(writer.Complete).Message.ShouldContain("the silo is gone");
+        notes.ShouldHaveSingleItem().ShouldContain("checkpoint of step 1");
         writer.Complete();
         fail = false;
-        writer.Save(Progress(2));
+        writer.Save(Progress(2)).ShouldBeTrue();
         writer.Complete();
         CheckpointFolder.All(_folder).Select(c => c.Step).ShouldBe([1, 2], "what was written stays, published or not");
     }
@@ -90,7 +94,7 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("missing manifest", "manifest.json is missing")]
     [InlineData("broken manifest", "manifest.json is damaged")]
     [InlineData("manifest without step", "manifest.json is damaged")]
-    [InlineData("newer format", "it has format 99 and this program reads up to 1")]
+    [InlineData("newer format", "it has format 99 and this program reads up to 2")]
     [InlineData("outside name", "'../x', which is not a plain file name")]
     [InlineData("missing file", "model.safetensors is missing")]
     [InlineData("missing entry", "its manifest does not list model.safetensors")]
