@@ -107,6 +107,22 @@ public sealed record RunLedger
     /// <summary>Images that could not be read and were replaced.</summary>
     [Id(10)]
     public ImmutableArray<BrokenSample> Quarantined { get; init; } = [];
+
+    /// <summary>The ledger of a stored run.</summary>
+    public static RunLedger Of(string name, RunRecord run, ImmutableArray<BrokenSample> quarantined) => new()
+    {
+        Run = name,
+        State = run.State,
+        Step = run.Progress.Step,
+        TotalSteps = run.TotalSteps,
+        Batch = run.Plan.Batch,
+        Lanes = run.Plan.Lanes,
+        Dataset = run.Plan.Dataset,
+        DatasetDigest = run.Plan.DatasetDigest,
+        RecipeYaml = run.Plan.RecipeYaml,
+        Generations = run.Generations,
+        Quarantined = quarantined,
+    };
 }
 
 /// <summary>Everything stored of a run.</summary>

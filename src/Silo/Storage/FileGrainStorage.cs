@@ -47,8 +47,7 @@ public sealed class FileGrainStorage : IGrainStorage, IDisposable
     }
 
     /// <summary>Where a state is stored.</summary>
-    public string PathOf(string stateName, GrainId grainId) => Path.Combine(
-        _folder, Safe(stateName), Safe(grainId.Type.ToString()!), Safe(grainId.Key.ToString()!) + ".json");
+    public string PathOf(string stateName, GrainId grainId) => PathIn(_folder, stateName, grainId.Type.ToString()!, grainId.Key.ToString()!);
 
     /// <inheritdoc/>
     public Task ReadStateAsync<T>(string stateName, GrainId grainId, IGrainState<T> grainState) => Alone(
@@ -61,15 +60,7 @@ public sealed class FileGrainStorage : IGrainStorage, IDisposable
                 return;
             }
 
-            try
-            {
-                grainState.State = JsonSerializer.Deserialize<T>(stored.Body, s_json)!;
-            }
-            catch (JsonException exception)
-            {
-                throw new InvalidDataException($"{path} does not hold a {typeof(T).Name}: {exception.Message}", exception);
-            }
-
+            grainState.State = Parse<T>(path, stored.Body);
             grainState.ETag = stored.ETag;
             grainState.RecordExists = true;
         });
@@ -113,6 +104,26 @@ public sealed class FileGrainStorage : IGrainStorage, IDisposable
         }
     }
 
+    /// <summary>Where a state is stored in a folder.</summary>
+    internal static string PathIn(string folder, string stateName, string grainType, string key) =>
+        Path.Combine(folder, Safe(stateName), Safe(grainType), Safe(key) + ".json");
+
+    /// <summary>A state as its file holds it, whoever owns the folder; the default when there is no file.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged, or holds something else.</exception>
+    internal static T? Peek<T>(string path) => StateFile.Read(path) is { } stored ? Parse<T>(path, stored.Body) : default;
+
+    private static T Parse<T>(string path, byte[] body)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<T>(body, s_json)!;
+        }
+        catch (JsonException exception)
+        {
+            throw new InvalidDataException($"{path} does not hold a {typeof(T).Name}: {exception.Message}", exception);
+        }
+    }
+
     private static string? Check(string path, string stateName, GrainId grainId, string? expected)
     {
         string? stored = StateFile.Read(path)?.ETag;
@@ -132,7 +143,8 @@ public sealed class FileGrainStorage : IGrainStorage, IDisposable
         grainState.RecordExists = false;
     }
 
-    private static string Safe(string name) => Uri.EscapeDataString(name);
+    /// <summary>A name as part of a path.</summary>
+    internal static string Safe(string name) => Uri.EscapeDataString(name);
 
     // Disk work runs on the pool: a slow disk holds up the grain that waits, not the thread of its turn.
     private async Task Alone(string path, Action<string> work)

@@ -65,6 +65,7 @@ public static class CommandTree
             EvaluateCommand.Create(),
             ExportCommand.Create(),
             RunsCommand.Create(),
+            AuditCommand.Create(),
             SiloCommand.Create(),
             TrainerCommand.Create(),
         };

@@ -3,16 +3,12 @@ using System.Globalization;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Commands.Sessions;
-using Grpc.Core;
-using Grpc.Net.Client;
 
 namespace DarkMatter.Trainer.Commands;
 
 /// <summary><c>darkmatter runs list</c> and <c>runs show</c>: what a silo or a folder of runs knows.</summary>
 internal static class RunsCommand
 {
-    private static readonly TimeSpan CallDeadline = TimeSpan.FromSeconds(10);
-
     public static Command Create()
     {
         var silo = new Option<string?>("--silo") { Description = "Ask this silo, as http://host:port.", HelpName = "URL" };
@@ -24,7 +20,7 @@ internal static class RunsCommand
         {
             if (parsed.GetValue(silo) is { } url)
             {
-                var reply = await AskAsync(url, (client, deadline) => client.ListRunsAsync(new ListRunsRequest(), deadline: deadline));
+                var reply = await SiloCall.AskAsync(url, (client, deadline) => client.ListRunsAsync(new ListRunsRequest(), deadline: deadline));
                 foreach (var run in reply.Runs)
                 {
                     Console.WriteLine(Row(run.Run, run.State.ToString(), run.Step, run.TotalSteps, run.CheckpointStep, run.Loss));
@@ -44,7 +40,7 @@ internal static class RunsCommand
             var run = parsed.GetRequiredValue(name);
             if (parsed.GetValue(silo) is { } url)
             {
-                var status = await AskAsync(url, (client, deadline) => client.GetRunAsync(new GetRunRequest { Run = run }, deadline: deadline));
+                var status = await SiloCall.AskAsync(url, (client, deadline) => client.GetRunAsync(new GetRunRequest { Run = run }, deadline: deadline));
                 Console.WriteLine(Row(status.Run, status.State.ToString(), status.Step, status.TotalSteps, status.CheckpointStep, status.Loss));
                 if (status.Reason.Length > 0)
                 {
@@ -76,23 +72,6 @@ internal static class RunsCommand
         });
 
         return new Command("runs", "Lists runs, or shows one.") { list, show };
-    }
-
-    private static async Task<T> AskAsync<T>(string url, Func<Coordinator.CoordinatorClient, DateTime, AsyncUnaryCall<T>> ask)
-    {
-        using var channel = GrpcChannel.ForAddress(SiloAddress.Parse(url));
-        try
-        {
-            return await ask(new Coordinator.CoordinatorClient(channel), DateTime.UtcNow + CallDeadline);
-        }
-        catch (RpcException e) when (e.StatusCode is StatusCode.NotFound)
-        {
-            throw new CommandException(ExitCode.BadRequest, $"the silo at {url} says: {e.Status.Detail}", e);
-        }
-        catch (RpcException e)
-        {
-            throw new CommandException(ExitCode.LostSilo, $"the silo at {url} does not answer: {e.Status.Detail}", e);
-        }
     }
 
     private static IEnumerable<string> Folders(string root) => Directory.Exists(root)

@@ -12,6 +12,9 @@ internal sealed class RunFolder : IDisposable
     /// <summary>The curve's file name.</summary>
     public const string StepsName = "steps.csv";
 
+    /// <summary>Name of the folder where the silo keeps its grains' state.</summary>
+    public const string SiloStateName = "silo";
+
     private const string LockName = "run.lock";
     private const string OwnerName = "run.owner";
     private const string PresenceName = "children.lock";
@@ -32,7 +35,7 @@ internal sealed class RunFolder : IDisposable
     public string RecipePath => In("recipe.yaml");
 
     /// <summary>Where the silo keeps its grains' state.</summary>
-    public string SiloState => In("silo");
+    public string SiloState => In(SiloStateName);
 
     /// <summary>One row per step: step, loss, learning rate, images per second.</summary>
     public string StepsPath => In(StepsName);
@@ -145,7 +148,7 @@ internal sealed class RunFolder : IDisposable
     /// <summary>Deletes what a run made, and nothing else that may lie in the folder.</summary>
     private void Clear()
     {
-        foreach (var name in new[] { "silo", "logs", "checkpoints" })
+        foreach (var name in new[] { SiloStateName, "logs", "checkpoints" })
         {
             if (Directory.Exists(In(name)))
             {
