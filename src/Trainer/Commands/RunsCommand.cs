@@ -71,7 +71,7 @@ internal static class RunsCommand
             return ExitCode.Done;
         });
 
-        return new Command("runs", "Lists runs, or shows one.") { list, show };
+        return new Command("runs", "Creates runs, lists them, or shows one.") { RunsCreateCommand.Create(), list, show };
     }
 
     private static IEnumerable<string> Folders(string root) => Directory.Exists(root)

@@ -70,27 +70,17 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
         LocalSilo silo, ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, bool limited, CancellationToken stop)
     {
         var options = recipe.Recipe;
-        var create = new CreateRunRequest
-        {
-            Run = request.Run,
-            RecipeYaml = recipe.Yaml,
-            World = request.Trainers,
-            MinWorld = options.Local.MinTrainers,
-            Lanes = options.Data.Lanes,
-            Batch = options.Train.Batch,
-            TotalSteps = options.Train.Budget is null && !limited ? options.StepsFor(catalog.SampleCount) : 0,
-            Dataset = options.Data.Dataset,
-            DatasetDigest = catalog.Digest,
-            Samples = catalog.SampleCount,
-            Resume = request.Resume,
-            StartStep = resumeFrom?.Step ?? 0,
-            CheckpointPath = resumeFrom?.Path ?? "",
-        };
+        var create = RunRequest.For(request.Run, recipe, catalog, request.Trainers);
+        create.MinWorld = options.Local.MinTrainers;
+        create.TotalSteps = options.Train.Budget is null && !limited ? options.StepsFor(catalog.SampleCount) : 0;
+        create.Resume = request.Resume;
+        create.StartStep = resumeFrom?.Step ?? 0;
+        create.CheckpointPath = resumeFrom?.Path ?? "";
         try
         {
             return await silo.Client.CreateRunAsync(create, deadline: DateTime.UtcNow + CallDeadline, cancellationToken: stop);
         }
-        catch (RpcException e) when (e.StatusCode is StatusCode.AlreadyExists or StatusCode.NotFound or StatusCode.FailedPrecondition or StatusCode.InvalidArgument)
+        catch (RpcException e) when (RunRequest.IsRefusal(e))
         {
             throw new CommandException(ExitCode.BadRequest, $"run '{request.Run}': {e.Status.Detail}", e);
         }
