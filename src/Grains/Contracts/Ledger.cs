@@ -149,7 +149,7 @@ public sealed record RunRecord
     [Id(4)]
     public bool StepsFixed { get; init; }
 
-    /// <summary>The ledger, oldest first; at most <see cref="Run.KeptGenerations"/>.</summary>
+    /// <summary>The ledger, oldest first. Of a long one these are the newest: <see cref="SealedGenerations"/> has those before.</summary>
     [Id(5)]
     public ImmutableList<GenerationRecord> Generations { get; init; } = [];
 
@@ -173,9 +173,30 @@ public sealed record RunRecord
     [Id(10)]
     public CheckpointRecord? StartCheckpoint { get; init; }
 
+    /// <summary>The newest generation's trainers in rank order: after a restart of the silo they keep their places.</summary>
+    [Id(11)]
+    public ImmutableArray<Seat> Seats { get; init; } = [];
+
+    /// <summary>The newest generation of the run's earlier lives: later ones began since it was created or last resumed.</summary>
+    [Id(12)]
+    public long EarlierGeneration { get; init; }
+
+    /// <summary>Steps that were trained and then lost with every trainer that had them.</summary>
+    [Id(13)]
+    public long RolledBack { get; init; }
+
     /// <summary>Number of the newest generation; 0 before the first.</summary>
     public long Generation => Generations.IsEmpty ? 0 : Generations[^1].Number;
 
-    /// <summary>It waits or trains.</summary>
-    public bool IsLive => State is RunState.Waiting or RunState.Training;
+    /// <summary>It waits, trains, or is paused.</summary>
+    public bool IsLive => State is RunState.Waiting or RunState.Training or RunState.Paused;
+}
+
+/// <summary>The older part of a long ledger, stored apart so that the run's record stays small.</summary>
+[GenerateSerializer, Alias("darkmatter.SealedGenerations")]
+public sealed record SealedGenerations
+{
+    /// <summary>Oldest first.</summary>
+    [Id(0)]
+    public ImmutableList<GenerationRecord> Generations { get; init; } = [];
 }

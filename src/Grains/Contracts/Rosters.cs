@@ -3,156 +3,6 @@ using Orleans;
 
 namespace DarkMatter.Grains;
 
-/// <summary>A trainer that asks to belong to a run.</summary>
-[GenerateSerializer, Alias("darkmatter.JoinRequest")]
-public sealed record JoinRequest
-{
-    /// <summary>Unique in the run.</summary>
-    [Id(0)]
-    public string Name { get; init; } = "";
-
-    /// <summary>A new random value each time its process starts.</summary>
-    [Id(1)]
-    public string Incarnation { get; init; } = "";
-
-    /// <summary>Where its peers reach it.</summary>
-    [Id(2)]
-    public string Address { get; init; } = "";
-
-    /// <summary>Of its process, for people.</summary>
-    [Id(3)]
-    public int ProcessId { get; init; }
-
-    /// <summary>SHA-256 of the recipe it was given; empty when the silo's recipe is to be taken.</summary>
-    [Id(4)]
-    public string RecipeDigest { get; init; } = "";
-}
-
-/// <summary>Whether a trainer may join.</summary>
-[GenerateSerializer, Alias("darkmatter.JoinAnswer")]
-public sealed record JoinAnswer
-{
-    /// <summary>None when it may join.</summary>
-    [Id(0)]
-    public Refusal Refusal { get; init; }
-
-    /// <summary>Why not, for people.</summary>
-    [Id(1)]
-    public string Message { get; init; } = "";
-}
-
-/// <summary>What a trainer's session is doing.</summary>
-[GenerateSerializer, Alias("darkmatter.Presence")]
-public enum Presence
-{
-    /// <summary>Its stream is open.</summary>
-    Connected = 0,
-
-    /// <summary>Its stream ended without a word: killed, crashed or cut off.</summary>
-    Broken = 1,
-
-    /// <summary>It took every step and said so.</summary>
-    Completed = 2,
-
-    /// <summary>It left in good order before the end.</summary>
-    Left = 3,
-
-    /// <summary>It said that it failed.</summary>
-    Failed = 4,
-}
-
-/// <summary>A trainer says that it cannot reach another.</summary>
-[GenerateSerializer, Alias("darkmatter.Accusation")]
-public sealed record Accusation
-{
-    /// <summary>Of the peer that cannot be reached.</summary>
-    [Id(0)]
-    public int Rank { get; init; }
-
-    /// <summary>What was seen of it.</summary>
-    [Id(1)]
-    public string Reason { get; init; } = "";
-}
-
-/// <summary>The hash of a rank's parameters, buffers and optimizer state after a step, in hex.</summary>
-[GenerateSerializer, Alias("darkmatter.StateHash")]
-public sealed record StateHash
-{
-    /// <summary>Updates applied.</summary>
-    [Id(0)]
-    public long Step { get; init; }
-
-    /// <summary>In lower-case hex.</summary>
-    [Id(1)]
-    public string Hash { get; init; } = "";
-}
-
-/// <summary>What a silo knows of one trainer whose session it holds.</summary>
-[GenerateSerializer, Alias("darkmatter.MemberReport")]
-public sealed record MemberReport
-{
-    /// <summary>Unique in the run.</summary>
-    [Id(0)]
-    public string Name { get; init; } = "";
-
-    /// <summary>Of its process.</summary>
-    [Id(1)]
-    public string Incarnation { get; init; } = "";
-
-    /// <summary>What its session is doing.</summary>
-    [Id(2)]
-    public Presence Presence { get; init; }
-
-    /// <summary>Why it left or failed, in its own words.</summary>
-    [Id(3)]
-    public string Reason { get; init; } = "";
-
-    /// <summary>Time since its last message, as the silo observed it.</summary>
-    [Id(4)]
-    public TimeSpan SilentFor { get; init; }
-
-    /// <summary>Last step it applied.</summary>
-    [Id(5)]
-    public long Step { get; init; }
-
-    /// <summary>Loss of the global batch at that step.</summary>
-    [Id(6)]
-    public double Loss { get; init; }
-
-    /// <summary>Images of the global batch per second.</summary>
-    [Id(7)]
-    public double ImagesPerSecond { get; init; }
-
-    /// <summary>Spread of unit embeddings: healthy near 1/√d, collapsed 0.</summary>
-    [Id(8)]
-    public double EmbeddingStd { get; init; }
-
-    /// <summary>The first peer it could not reach; null for none.</summary>
-    [Id(9)]
-    public Accusation? Accuses { get; init; }
-
-    /// <summary>New since the last report.</summary>
-    [Id(10)]
-    public ImmutableArray<StateHash> Hashes { get; init; } = [];
-
-    /// <summary>The number of steps it measured, of rank 0; 0 for none.</summary>
-    [Id(11)]
-    public long PlannedSteps { get; init; }
-}
-
-/// <summary>Everything a silo has to say of a run: one message instead of one for each rank and step.</summary>
-[GenerateSerializer, Alias("darkmatter.SiloReport")]
-public sealed record SiloReport
-{
-    /// <summary>One for each session.</summary>
-    [Id(0)]
-    public ImmutableArray<MemberReport> Members { get; init; } = [];
-
-    /// <summary>The newest generation whose seats the silo has.</summary>
-    [Id(1)]
-    public long KnownGeneration { get; init; }
-}
-
 /// <summary>One trainer's place in a generation.</summary>
 [GenerateSerializer, Alias("darkmatter.Seat")]
 public sealed record Seat
@@ -194,36 +44,32 @@ public sealed record Seating
     [Id(1)]
     public ImmutableArray<Seat> Seats { get; init; } = [];
 
-    /// <summary>Steps already applied.</summary>
+    /// <summary>Steps committed when it was formed. Its ranks agree on the true number when they begin.</summary>
     [Id(2)]
     public long StartStep { get; init; }
 
-    /// <summary>What to load first; empty for a fresh start.</summary>
+    /// <summary>The newest published checkpoint; null when there is none.</summary>
     [Id(3)]
-    public string CheckpointPath { get; init; } = "";
+    public CheckpointRecord? Checkpoint { get; init; }
 
-    /// <summary>Steps of the run; 0 while unknown.</summary>
+    /// <summary>What every trainer of the run prepares for.</summary>
     [Id(4)]
-    public long TotalSteps { get; init; }
+    public RunBrief Brief { get; init; } = new();
 
-    /// <summary>The resolved recipe.</summary>
+    /// <summary>The generation before is broken: end it now, not at its next step boundary.</summary>
     [Id(5)]
-    public string RecipeYaml { get; init; } = "";
+    public bool AtOnce { get; init; }
 
-    /// <summary>Lanes of the run over all ranks.</summary>
+    /// <summary>Why it begins, for people.</summary>
     [Id(6)]
-    public int LaneCount { get; init; }
-
-    /// <summary>Digest of the catalog that the run trains on; empty when it was created without one.</summary>
-    [Id(7)]
-    public string DatasetDigest { get; init; } = "";
+    public string Reason { get; init; } = "";
 }
 
 /// <summary>What a silo is to tell the trainers whose sessions it holds.</summary>
 [GenerateSerializer, Alias("darkmatter.RosterView")]
 public sealed record RosterView
 {
-    /// <summary>Newest generation that began; 0 for none.</summary>
+    /// <summary>Newest generation that was formed; 0 for none.</summary>
     [Id(0)]
     public long Generation { get; init; }
 
@@ -231,11 +77,11 @@ public sealed record RosterView
     [Id(1)]
     public RunState State { get; init; }
 
-    /// <summary>Why it ended, or why it is to stop.</summary>
+    /// <summary>Why it ended, waits, or is to stop.</summary>
     [Id(2)]
     public string Reason { get; init; } = "";
 
-    /// <summary>The current generation's seats, when the silo does not have them yet.</summary>
+    /// <summary>The current generation's seats, when it trains and the silo does not have them yet.</summary>
     [Id(3)]
     public Seating? Seating { get; init; }
 
@@ -243,8 +89,28 @@ public sealed record RosterView
     [Id(4)]
     public bool StopRequested { get; init; }
 
+    /// <summary>The run waits or is paused: trainers leave <see cref="Generation"/> now, not at its next step boundary.</summary>
+    [Id(5)]
+    public bool HoldAtOnce { get; init; }
+
+    /// <summary>The run is paused: its trainers take a checkpoint before they wait.</summary>
+    [Id(6)]
+    public bool HoldWithCheckpoint { get; init; }
+
+    /// <summary>Names of draining trainers without whom the others go on: they are released.</summary>
+    [Id(7)]
+    public ImmutableArray<string> Released { get; init; } = [];
+
+    /// <summary>Sessions that do not belong to the run any more: they are ended, and their trainers join anew.</summary>
+    [Id(8)]
+    public ImmutableArray<string> Strangers { get; init; } = [];
+
+    /// <summary>What every trainer of the run prepares for.</summary>
+    [Id(9)]
+    public RunBrief Brief { get; init; } = new();
+
     /// <summary>The run is over.</summary>
-    public bool Ended => State is not (RunState.Waiting or RunState.Training);
+    public bool Ended => State is not (RunState.Waiting or RunState.Training or RunState.Paused);
 }
 
 /// <summary>Membership of one run. The key is the run's name.</summary>
@@ -254,6 +120,10 @@ public interface IRosterGrain : IGrainWithStringKey
     /// <summary>Begins to wait for the trainers of a run that was created or resumed.</summary>
     [Alias("Open")]
     Task Open(RunView run, RosterOptions options);
+
+    /// <summary>Takes up a live run after a restart of the silo: its trainers may come back to their places.</summary>
+    [Alias("Reopen")]
+    Task Reopen(RosterOptions options);
 
     /// <summary>Lets a trainer in, or says why not.</summary>
     [Alias("Join")]
@@ -267,7 +137,15 @@ public interface IRosterGrain : IGrainWithStringKey
     [Alias("Stop")]
     Task<RunAnswer> Stop(string reason);
 
-    /// <summary>Ends a live run whose trainers cannot go on, because their silo stops or was restarted.</summary>
-    [Alias("Interrupt")]
-    Task Interrupt(string reason);
+    /// <summary>Asks the trainers to take a checkpoint at a step boundary and to wait.</summary>
+    [Alias("Pause")]
+    Task<RunAnswer> Pause(string reason);
+
+    /// <summary>Ends a pause.</summary>
+    [Alias("Unpause")]
+    Task<RunAnswer> Unpause();
+
+    /// <summary>Ends a live run that has no trainer any more, so that it can be resumed. Refused while one is there.</summary>
+    [Alias("Abandon")]
+    Task<RunAnswer> Abandon(string reason);
 }

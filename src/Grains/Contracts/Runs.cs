@@ -25,6 +25,9 @@ public enum RunState
 
     /// <summary>Ended on request; it can be resumed.</summary>
     Stopped = 5,
+
+    /// <summary>Waits on request, its state in its trainers' memory.</summary>
+    Paused = 6,
 }
 
 /// <summary>What a run was created with.</summary>
@@ -62,6 +65,17 @@ public sealed record RunPlan
     /// <summary>Images of one epoch.</summary>
     [Id(7)]
     public long Samples { get; init; }
+
+    /// <summary>Below this many trainers the run waits; at least 1, at most <see cref="World"/>. Default 1.</summary>
+    [Id(8)]
+    public int MinWorld { get; init; } = 1;
+
+    /// <summary>More trainers than this wait as spares; at least <see cref="World"/>, at most <see cref="Lanes"/>. 0: <see cref="Lanes"/>.</summary>
+    [Id(9)]
+    public int MaxWorld { get; init; }
+
+    /// <summary><see cref="MaxWorld"/>, or <see cref="Lanes"/> where it is not given.</summary>
+    public int LargestWorld => MaxWorld == 0 ? Lanes : MaxWorld;
 }
 
 /// <summary>A published checkpoint.</summary>
@@ -93,7 +107,7 @@ public sealed record MemberView
     [Id(0)]
     public string Name { get; init; } = "";
 
-    /// <summary>Place in the world; −1 before the generation began.</summary>
+    /// <summary>Place in the world; −1 for none.</summary>
     [Id(1)]
     public int Rank { get; init; } = -1;
 
@@ -112,6 +126,18 @@ public sealed record MemberView
     /// <summary>Its session is open.</summary>
     [Id(5)]
     public bool Alive { get; init; }
+
+    /// <summary>It waits for a place.</summary>
+    [Id(6)]
+    public bool Spare { get; init; }
+
+    /// <summary>Others wait for it, step after step.</summary>
+    [Id(7)]
+    public bool Slow { get; init; }
+
+    /// <summary>Of its last step, without waiting for others.</summary>
+    [Id(8)]
+    public double ComputeSeconds { get; init; }
 }
 
 /// <summary>What the ranks have done so far.</summary>
@@ -138,9 +164,21 @@ public sealed record RunProgress
     [Id(4)]
     public double EmbeddingStd { get; init; }
 
-    /// <summary>The trainers in rank order.</summary>
+    /// <summary>The trainers in rank order, then the spares.</summary>
     [Id(5)]
     public ImmutableArray<MemberView> Members { get; init; } = [];
+
+    /// <summary>The newest thing a person should know: who was lost, who is slow, who was benched. May be empty.</summary>
+    [Id(6)]
+    public string Notice { get; init; } = "";
+
+    /// <summary><see cref="SamplesDigest"/> covers the generation's steps up to this one.</summary>
+    [Id(7)]
+    public long DigestStep { get; init; }
+
+    /// <summary>The wrapping sum over all images that the generation's ranks used, as its rank 0 reported it.</summary>
+    [Id(8)]
+    public ulong SamplesDigest { get; init; }
 }
 
 /// <summary>A run as people see it.</summary>
@@ -191,8 +229,20 @@ public sealed record RunView
     [Id(10)]
     public long Version { get; init; }
 
-    /// <summary>It waits or trains.</summary>
-    public bool IsLive => State is RunState.Waiting or RunState.Training;
+    /// <summary>Steps that were trained and then lost with every trainer that had them.</summary>
+    [Id(11)]
+    public long RolledBack { get; init; }
+
+    /// <summary>A generation was formed since the run was created or last resumed.</summary>
+    [Id(12)]
+    public bool Formed { get; init; }
+
+    /// <summary>The newest generation's ranks agreed on a state.</summary>
+    [Id(13)]
+    public bool Began { get; init; }
+
+    /// <summary>It waits, trains, or is paused.</summary>
+    public bool IsLive => State is RunState.Waiting or RunState.Training or RunState.Paused;
 }
 
 /// <summary>Why a request was refused.</summary>
@@ -262,7 +312,23 @@ public interface IRunGrain : IGrainWithStringKey
 
     /// <summary>Durable when it returns: only then may trainers be told of the generation.</summary>
     [Alias("BeginGeneration")]
-    Task<RunView> BeginGeneration(GenerationRecord generation);
+    Task<RunView> BeginGeneration(GenerationRecord generation, ImmutableArray<Seat> seats);
+
+    /// <summary>The newest generation's trainers in rank order; empty before the first.</summary>
+    [ReadOnly, Alias("Seats")]
+    Task<ImmutableArray<Seat>> Seats();
+
+    /// <summary>The ranks of a generation agreed on a state; durable when it returns. Telling it again changes nothing.</summary>
+    [Alias("Began")]
+    Task<RunView> Began(GenerationBeginning beginning);
+
+    /// <summary>A live run waits, for trainers or on request; durable when it returns.</summary>
+    [Alias("Hold")]
+    Task<RunView> Hold(RunState state, string reason, RunProgress? progress);
+
+    /// <summary>What an audit reads, without the quarantined samples; null when there is no run.</summary>
+    [ReadOnly, Alias("Ledger")]
+    Task<RunLedger?> Ledger();
 
     /// <summary>Takes in progress, at most some times a second; durable within a second and at the end.</summary>
     [Alias("Report")]

@@ -1,288 +1,242 @@
 using System.Collections.Immutable;
-using System.Globalization;
 
 namespace DarkMatter.Grains;
 
-/// <summary>One trainer as the roster knows it.</summary>
-public sealed record RosterMember
-{
-    /// <summary>Unique in the run.</summary>
-    public required string Name { get; init; }
-
-    /// <summary>Of its process.</summary>
-    public required string Incarnation { get; init; }
-
-    /// <summary>Where its peers reach it.</summary>
-    public string Address { get; init; } = "";
-
-    /// <summary>Of its process, for people.</summary>
-    public int ProcessId { get; init; }
-
-    /// <summary>Place in the generation; −1 before it began.</summary>
-    public int Rank { get; init; } = -1;
-
-    /// <summary>What its session is doing.</summary>
-    public Presence Presence { get; init; }
-
-    /// <summary>Its own words, when it left or failed.</summary>
-    public string Reason { get; init; } = "";
-
-    /// <summary>When its last message came.</summary>
-    public TimeSpan LastHeard { get; init; }
-
-    /// <summary>Last step it applied.</summary>
-    public long Step { get; init; }
-
-    /// <summary>The first peer it could not reach; null for none.</summary>
-    public Accusation? Accuses { get; init; }
-
-    /// <summary>When it first accused somebody.</summary>
-    public TimeSpan AccusedAt { get; init; }
-}
-
-/// <summary>Everything a decision looks at besides the time and the options.</summary>
-public sealed record RosterMembers
-{
-    /// <summary>Trainers wanted.</summary>
-    public required int World { get; init; }
-
-    /// <summary>Newest generation that began; 0 for none.</summary>
-    public long Generation { get; init; }
-
-    /// <summary>The generation has begun and its trainers train; before that they are waited for.</summary>
-    public bool Training { get; init; }
-
-    /// <summary>When waiting began.</summary>
-    public TimeSpan OpenedAt { get; init; }
-
-    /// <summary>When somebody asked it to stop; null when nobody did.</summary>
-    public TimeSpan? StopRequestedAt { get; init; }
-
-    /// <summary>Why it is to stop.</summary>
-    public string StopReason { get; init; } = "";
-
-    /// <summary>A difference between ranks that the state hashes show; empty for none.</summary>
-    public string Divergence { get; init; } = "";
-
-    /// <summary>The trainers.</summary>
-    public ImmutableArray<RosterMember> All { get; init; } = [];
-}
-
-/// <summary>What is to be done.</summary>
-/// <param name="State">The run's next state: Waiting and Training mean no change, except that Training begins a generation.</param>
-/// <param name="Reason">Why, for people.</param>
-/// <param name="Next">The next generation's members in rank order, when one is to begin.</param>
-public sealed record RosterDecision(RunState State, string Reason, ImmutableArray<RosterMember> Next)
-{
-    /// <summary>A generation is to begin.</summary>
-    public bool Begins => !Next.IsEmpty;
-}
-
 /// <summary>
-/// Decides membership from (now, members, options): no clock, no network. Membership is fixed: the run waits for the wanted world, and the
-/// loss of one trainer ends it. <c>RosterGrain</c> hosts it.
+/// Decides membership from (now, members, options): no clock, no network. Trainers come and go at any time:
+/// <list type="bullet">
+/// <item>who is lost, or cannot be reached by the others, is missing from the next generation, which begins at once;</item>
+/// <item>who is ready to join, or drains, changes the next generation, which begins at a step boundary;</item>
+/// <item>with fewer trainers than the least world the run waits, its state in the memory of those that are left.</item>
+/// </list>
+/// <c>RosterGrain</c> hosts it.
 /// </summary>
 public static class Roster
 {
-    /// <summary>The next generation, or the run's end, and why.</summary>
-    public static RosterDecision Decide(TimeSpan now, RosterMembers members, RosterOptions options) =>
-        members.Training ? WhileTraining(now, members, options) : WhileWaiting(now, members, options);
+    /// <summary>Newcomers wait for each other at most this many settle times.</summary>
+    private const int MostSettleTimes = 10;
 
-    /// <summary>Whether a trainer may join; null when it may.</summary>
-    public static JoinAnswer? Refuse(string run, RosterMembers members, JoinRequest join, string recipeDigest)
+    /// <summary>A spare may be silent this many times longer than a member that trains: others do not wait for it.</summary>
+    private const int SparePatience = 10;
+
+    /// <summary>The next generation, state or end of the run, and why.</summary>
+    public static RosterDecision Decide(TimeSpan now, RosterMembers members, RosterOptions options)
     {
-        if (string.IsNullOrWhiteSpace(join.Name) || string.IsNullOrWhiteSpace(join.Incarnation) || string.IsNullOrWhiteSpace(join.Address))
-        {
-            return No(Refusal.InvalidArgument, "a trainer joins with a name, an incarnation and an address; one of them is empty");
-        }
-
-        if (join.RecipeDigest.Length > 0 && join.RecipeDigest != recipeDigest)
-        {
-            return No(
-                Refusal.FailedPrecondition,
-                $"{join.Name} has another recipe than run '{run}': start all its trainers with the recipe the run was created with");
-        }
-
-        var same = members.All.FirstOrDefault(m => m.Name == join.Name);
-        if (same is not null && (members.Training || same.Presence == Presence.Connected))
-        {
-            return No(
-                Refusal.AlreadyExists,
-                $"run '{run}' has a trainer {join.Name} already (pid {same.ProcessId} at {same.Address}): give each trainer its own name");
-        }
-
-        if (members.Training || (same is null && members.All.Count(m => m.Presence == Presence.Connected) >= members.World))
-        {
-            return No(
-                Refusal.FailedPrecondition,
-                $"run '{run}' has its {members.World} trainers already; {join.Name} cannot join it now");
-        }
-
-        return null;
-
-        static JoinAnswer No(Refusal refusal, string message) => new() { Refusal = refusal, Message = message };
-    }
-
-    /// <summary>trainer-2 before trainer-10: by the text before a trailing number, then by the number.</summary>
-    public static int CompareNames(string a, string b)
-    {
-        int prefixA = a.Length - TrailingDigits(a);
-        int prefixB = b.Length - TrailingDigits(b);
-        int byText = string.CompareOrdinal(a[..prefixA], b[..prefixB]);
-        if (byText != 0)
-        {
-            return byText;
-        }
-
-        string digitsA = a[prefixA..].TrimStart('0');
-        string digitsB = b[prefixB..].TrimStart('0');
-        int byLength = digitsA.Length.CompareTo(digitsB.Length);
-        int byNumber = byLength != 0 ? byLength : string.CompareOrdinal(digitsA, digitsB);
-        return byNumber != 0 ? byNumber : string.CompareOrdinal(a, b);
+        var decision = members.State == RunState.Training
+            ? WhileTraining(now, members, options)
+            : WhileWaiting(now, members, options);
+        bool changes = decision.Begins || decision.State != members.State;
+        var gone = members.All.Where(m => !Keeps(m, now, members, options, changes) && !decision.Lost.Any(m.Is));
+        return decision with { Lost = [.. decision.Lost, .. gone] };
     }
 
     private static RosterDecision WhileWaiting(TimeSpan now, RosterMembers members, RosterOptions options)
     {
         if (members.StopRequestedAt is not null)
         {
-            return End(RunState.Stopped, $"{members.StopReason}; its trainers had not begun.");
+            return End(RunState.Stopped, $"{RosterText.Capital(members.StopReason)}; its trainers waited.");
         }
 
-        if (members.All.FirstOrDefault(m => m.Presence == Presence.Failed) is { } failed)
+        if (members.All.FirstOrDefault(m => m.RunFailed) is { } failed)
         {
-            return End(RunState.Failed, $"{Who(failed)} failed before training began: {Sentence(failed.Reason)}");
+            return End(RunState.Failed, $"{RosterText.Who(failed)} failed: {RosterText.Sentence(failed.Reason)}");
         }
 
-        var ready = members.All.Where(m => m.Presence == Presence.Connected).ToImmutableArray();
-        if (ready.Length >= members.World)
+        if (members.PauseReason is { } pause)
         {
-            var ranked = ready.Sort((a, b) => CompareNames(a.Name, b.Name));
-            var seated = ranked.Select((m, rank) => m with { Rank = rank }).ToImmutableArray();
-            return new(
-                RunState.Training,
-                $"generation {members.Generation + 1}: all {members.World} trainers joined ({string.Join(", ", seated.Select(m => m.Name))})",
-                seated);
+            return members.State == RunState.Paused ? Stay(members) : new(RunState.Paused, pause, []);
         }
 
-        if (now - members.OpenedAt >= options.JoinTimeout)
+        var ready = Candidates(now, members, options);
+        int wanted = members.Formed || now - members.OpenedAt >= options.JoinTimeout ? members.MinWorld : members.World;
+        if (ready.Length < wanted || (ready.Length < members.World && !Settled(now, ready, options)))
         {
-            string joined = ready.IsEmpty ? "none" : string.Join(", ", ready.Select(m => m.Name));
-            string gone = string.Concat(members.All.Where(m => m.Presence != Presence.Connected)
-                .Select(m => $" {Who(m)} had joined and was lost again."));
-            return End(
-                RunState.Failed,
-                $"only {ready.Length} of {members.World} trainers joined within {Seconds(options.JoinTimeout)} (joined: {joined}).{gone} "
-                + "Look at the output of the missing ones.");
+            return members.State == RunState.Paused
+                ? new(RunState.Waiting, Waits(members, ready.Length, wanted, "It is paused no longer."), [])
+                : Stay(members);
         }
 
-        return Stay(RunState.Waiting);
+        string why = members.Formed
+            ? $"{RosterText.Trainers(ready.Length)} go on"
+            : ready.Length >= members.World
+                ? $"all {members.World} trainers joined"
+                : $"{ready.Length} of {members.World} wanted trainers joined within {RosterText.Seconds(options.JoinTimeout)}";
+        return Form(members, ready, why) with { AtOnce = members.State == RunState.Waiting };
     }
 
     private static RosterDecision WhileTraining(TimeSpan now, RosterMembers members, RosterOptions options)
     {
-        var all = members.All;
-        if (members.Divergence.Length > 0)
+        var seated = members.Seated.ToImmutableArray();
+        if (members.All.FirstOrDefault(m => m.RunFailed) is { } failed)
         {
-            return End(RunState.Failed, members.Divergence);
+            return End(RunState.Failed, $"{RosterText.Who(failed)} failed at step {failed.Step}: {RosterText.Sentence(failed.Reason)}");
         }
 
-        if (all.All(m => m.Presence == Presence.Completed))
+        if (Ended(now, members, seated, options) is { } end)
         {
-            return End(RunState.Completed, $"all {all.Length} trainers completed step {all.Min(m => m.Step)}.");
+            return end;
         }
 
-        bool stopping = members.StopRequestedAt is not null;
-        if (stopping && all.All(m => m.Presence != Presence.Connected))
+        var lost = seated.Where(m => m.IsLost(now, options)).Concat(members.Replaced).ToImmutableArray();
+        if (members.FinalCheckpoint || (members.StopRequestedAt is not null && seated.Any(m => m.Presence == Presence.Left)))
         {
-            return End(RunState.Stopped, $"{Capital(members.StopReason)} at step {all.Min(m => m.Step)}.");
+            return Stay(members); // The others finish too, or are lost: nobody trains any more.
         }
 
-        if (stopping && now - members.StopRequestedAt!.Value >= options.StopTimeout)
+        if (!lost.IsEmpty)
         {
-            var late = all.Where(m => m.Presence == Presence.Connected);
-            return End(
-                RunState.Stopped,
-                $"{Capital(members.StopReason)}; {string.Join(", ", late.Select(Who))} had not stopped after {Seconds(options.StopTimeout)}.");
+            return Reform(now, members, options, new Verdict(string.Join(" ", lost.Select(m => RosterText.Loss(m, now, options))), null), lost);
         }
 
-        if (all.All(m => m.Presence is Presence.Left or Presence.Completed))
+        if (members.PauseReason is { } pause && members.StopRequestedAt is null)
         {
-            var first = all.First(m => m.Presence == Presence.Left);
-            return End(RunState.Stopped, $"All trainers left at step {all.Min(m => m.Step)} ({first.Name}: {first.Reason}).");
+            return new(RunState.Paused, pause, []);
         }
 
-        if (Culprit(now, all, options) is { } reason)
+        if (Accusations.Judge(now, members, options) is { } verdict)
         {
-            return End(RunState.Failed, reason);
+            return Reform(now, members, options, verdict, []);
         }
 
-        return Stay(RunState.Training);
+        return members.StopRequestedAt is null && !seated.Any(m => m.Presence != Presence.Connected)
+            ? Change(now, members, seated, options)
+            : Stay(members);
     }
 
-    // Who a failure is pinned on: first who vanished, then who said that it failed, then who went silent, then who is accused.
-    // One that accuses another is never pinned before the other had its time.
-    private static string? Culprit(TimeSpan now, ImmutableArray<RosterMember> all, RosterOptions options)
+    // All took every step, or all that are left stopped as they were asked to.
+    private static RosterDecision? Ended(TimeSpan now, RosterMembers members, ImmutableArray<RosterMember> seated, RosterOptions options)
     {
-        bool lostContact = all.Any(m => m.Presence == Presence.Failed || m.Accuses is not null);
-        if (all.FirstOrDefault(m => m.Presence == Presence.Broken && m.Accuses is null) is { } vanished)
+        bool nobody = seated.All(m => m.Presence == Presence.Completed || m.IsLost(now, options));
+        if (nobody && (members.FinalCheckpoint || seated.All(m => m.Presence == Presence.Completed)) && !seated.IsEmpty)
         {
-            return $"{Who(vanished)} was lost at step {vanished.Step}: its session broke without a word, as when a process is killed, crashes, "
-                + "or is cut from the silo.";
+            return End(RunState.Completed, $"all {RosterText.Trainers(seated.Length)} completed step {seated.Max(m => m.Step)}.");
         }
 
-        if (all.FirstOrDefault(m => m.Presence == Presence.Failed && m.Accuses is null) is { } failed)
-        {
-            return $"{Who(failed)} failed at step {failed.Step}: {Sentence(failed.Reason)}";
-        }
-
-        if (all.FirstOrDefault(m => m.Presence == Presence.Connected && now - m.LastHeard >= options.FailureTimeout) is { } silent)
-        {
-            return $"{Who(silent)} was lost at step {silent.Step}: nothing was heard from it for {Seconds(now - silent.LastHeard)}, "
-                + $"longer than {Seconds(options.FailureTimeout)}. It hangs, or is cut from the silo.";
-        }
-
-        if (all.FirstOrDefault(m => m.Presence == Presence.Left) is { } left && lostContact)
-        {
-            return $"{Who(left)} left at step {left.Step} while others still trained: {Sentence(left.Reason)}";
-        }
-
-        var accuser = all.Where(m => m.Accuses is not null).MinBy(m => m.AccusedAt);
-        if (accuser is null || now - accuser.AccusedAt < options.AccusationGrace)
+        if (members.StopRequestedAt is not { } since)
         {
             return null;
         }
 
-        var accused = all.FirstOrDefault(m => m.Rank == accuser.Accuses!.Rank);
-        return accused is null
-            ? $"{Who(accuser)} failed at step {accuser.Step}: {Sentence(accuser.Accuses!.Reason)}"
-            : $"{Who(accused)} could not be reached by {Who(accuser)} at step {accuser.Step}: {Sentence(accuser.Accuses!.Reason)} "
-              + "Both still answered the silo: the connection between them is cut, or one of them hangs.";
-    }
-
-    private static RosterDecision Stay(RunState state) => new(state, "", []);
-
-    private static RosterDecision End(RunState state, string reason) => new(state, reason, []);
-
-    private static string Who(RosterMember m) => m.Rank < 0 ? $"{m.Name} (pid {m.ProcessId})" : $"{m.Name} (rank {m.Rank}, pid {m.ProcessId})";
-
-    private static string Seconds(TimeSpan span) => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0.#} s");
-
-    private static string Sentence(string text)
-    {
-        string trimmed = text.Trim();
-        return trimmed.Length == 0 ? "it gave no reason." : trimmed[^1] is '.' or '!' or '?' ? trimmed : trimmed + ".";
-    }
-
-    private static string Capital(string text) => text.Length == 0 ? "Stopped on request" : char.ToUpperInvariant(text[0]) + text[1..];
-
-    private static int TrailingDigits(string text)
-    {
-        int count = 0;
-        while (count < text.Length && char.IsAsciiDigit(text[^(count + 1)]))
+        string stopped = RosterText.Capital(members.StopReason);
+        if (nobody)
         {
-            count++;
+            return End(RunState.Stopped, seated.IsEmpty ? $"{stopped}." : $"{stopped} at step {seated.Min(m => m.Step)}.");
         }
 
-        return count;
+        var late = seated.Where(m => m.Presence is Presence.Connected or Presence.Away);
+        return now - since >= options.StopTimeout
+            ? End(RunState.Stopped, $"{stopped}; {string.Join(", ", late.Select(RosterText.Who))} had not stopped after {RosterText.Seconds(options.StopTimeout)}.")
+            : null;
     }
+
+    // The generation is broken: the next one begins at once, without whom it broke on.
+    private static RosterDecision Reform(
+        TimeSpan now, RosterMembers members, RosterOptions options, Verdict verdict, ImmutableArray<RosterMember> lost)
+    {
+        int fruitless = members.Progressed ? 0 : members.Fruitless + 1;
+        if (fruitless >= options.FruitlessGenerations)
+        {
+            return End(
+                RunState.Failed,
+                $"the run makes no progress: {fruitless} generations in a row broke before a step. {string.Join(" ", members.Troubles.Add(verdict.Reason))}");
+        }
+
+        var next = Candidates(now, members, options, verdict.Benched);
+        var change = members.PauseReason is { } pause
+            ? new(RunState.Paused, $"{pause} ({verdict.Reason})", [])
+            : next.Length < members.MinWorld
+                ? Hold(members, next.Length, verdict.Reason)
+                : Form(members, next, $"{verdict.Reason} {Who(members, next)}");
+        return change with
+        {
+            AtOnce = true,
+            Lost = lost,
+            Benched = verdict.Benched,
+            Again = lost.IsEmpty && verdict.Benched is null,
+            Suspect = verdict.Suspect,
+            Notice = verdict.Reason,
+        };
+    }
+
+    // The generation is well: at a step boundary it changes for those that drain and those that are ready to join.
+    private static RosterDecision Change(TimeSpan now, RosterMembers members, ImmutableArray<RosterMember> seated, RosterOptions options)
+    {
+        var draining = seated.Where(m => m.Draining).ToImmutableArray();
+        var next = Candidates(now, members, options);
+        if (!draining.IsEmpty)
+        {
+            string why = $"{RosterText.Names(draining)} {(draining.Length == 1 ? "drains" : "drain")}.";
+            return next.Length < members.MinWorld
+                ? Hold(members, next.Length, why)
+                : Form(members, next, $"{why} {Who(members, next)}") with { Notice = why };
+        }
+
+        var newcomers = next.Where(m => !m.Seated).ToImmutableArray();
+        return newcomers.IsEmpty || !members.Began || !Settled(now, newcomers, options)
+            ? Stay(members)
+            : Form(members, next, $"{RosterText.Names(newcomers)} {(newcomers.Length == 1 ? "joins" : "join")}");
+    }
+
+    /// <summary>Who can have a place in the next generation, in rank order: those that have one now, then spares by name.</summary>
+    private static ImmutableArray<RosterMember> Candidates(
+        TimeSpan now, RosterMembers members, RosterOptions options, RosterMember? benched = null)
+    {
+        bool stopping = members.StopRequestedAt is not null;
+        return
+        [
+            .. members.All
+                .Where(m => m.Prepared && m.Presence == Presence.Connected && !m.IsSilent(now, options) && !m.Draining)
+                .Where(m => !members.IsBenched(m, now) && (benched is null || !m.Is(benched)) && (m.Seated || !stopping))
+                .Order(Comparer<RosterMember>.Create(ByRankThenName))
+                .Take(members.MaxWorld),
+        ];
+    }
+
+    private static int ByRankThenName(RosterMember a, RosterMember b) => (a.Seated, b.Seated) switch
+    {
+        (true, true) => a.Rank.CompareTo(b.Rank),
+        (false, false) => TrainerNames.Compare(a.Name, b.Name),
+        _ => a.Seated ? -1 : 1,
+    };
+
+    // The newest has waited for others, or the oldest long enough.
+    private static bool Settled(TimeSpan now, ImmutableArray<RosterMember> newcomers, RosterOptions options) =>
+        now - newcomers.Max(m => m.PreparedAt) >= options.SettleTime
+        || now - newcomers.Min(m => m.PreparedAt) >= options.SettleTime * MostSettleTimes;
+
+    // A seated member stays until its loss is dealt with; a spare goes when its session does.
+    private static bool Keeps(RosterMember m, TimeSpan now, RosterMembers members, RosterOptions options, bool changes) =>
+        members.State == RunState.Training && m.Seated
+            ? !changes || !m.IsLost(now, options)
+            : m.Presence switch
+            {
+                Presence.Connected => now - m.LastHeard < options.FailureTimeout * SparePatience,
+                Presence.Away => !m.IsLost(now, options),
+                _ => false,
+            };
+
+    private static RosterDecision Form(RosterMembers members, ImmutableArray<RosterMember> next, string why) => new(
+        RunState.Training,
+        $"generation {members.Generation + 1}: {why} ({RosterText.Names(next)})",
+        [.. next.Select((m, rank) => m with { Rank = rank })]);
+
+    private static RosterDecision Hold(RosterMembers members, int ready, string why) =>
+        new(RunState.Waiting, Waits(members, ready, members.MinWorld, why), []) { Notice = why };
+
+    private static string Waits(RosterMembers members, int ready, int wanted, string why)
+    {
+        string reason = $"waits for {wanted - ready} more {(wanted - ready == 1 ? "trainer" : "trainers")} ({ready} of {wanted} ready)";
+        return members.State == RunState.Paused ? $"{reason}. {why}" : $"{reason}: {why}";
+    }
+
+    private static string Who(RosterMembers members, ImmutableArray<RosterMember> next)
+    {
+        var newcomers = next.Where(m => !m.Seated).ToImmutableArray();
+        string stay = $"{RosterText.Trainers(next.Length - newcomers.Length)} {(next.Length - newcomers.Length == 1 ? "goes" : "go")} on";
+        return newcomers.IsEmpty ? stay : $"{stay}, {RosterText.Names(newcomers)} {(newcomers.Length == 1 ? "joins" : "join")}";
+    }
+
+    private static RosterDecision Stay(RosterMembers members) => new(members.State, "", []);
+
+    private static RosterDecision End(RunState state, string reason) => new(state, reason, []);
 }

@@ -7,20 +7,20 @@ namespace DarkMatter.Grains;
 
 /// <summary>
 /// Hosts <see cref="Roster"/>: keeps the members of one run in memory, asks for a decision with every report of a silo, and has the run's
-/// ledger store it before any trainer hears of it. Memory is enough: when this process dies, so do the sessions.
+/// ledger store it before any trainer hears of it. What must survive is in the ledger: after a restart the newest generation's trainers are
+/// away, and keep their places if they come back in time.
 /// </summary>
 [GrainType("roster")]
 public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
 {
-    private readonly List<RosterMember> _members = [];
     private readonly long _epoch = time.GetTimestamp();
     private RosterOptions _options = new();
     private RunView? _run;
-    private RosterMembers _roster = new() { World = 1 };
-    private RosterDecision? _end;
+    private RosterMembers _members = new() { World = 1 };
     private Seating? _seating;
     private StateHashes? _hashes;
-    private bool _planned;
+    private StepTimes _times = new();
+    private bool _holdAtOnce;
     private string _recipeDigest = "";
     private RunProgress _progress = new();
 
@@ -31,19 +31,36 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
 
     private IRunGrain Run => GrainFactory.GetGrain<IRunGrain>(Name);
 
+    private bool Live => _run is { IsLive: true };
+
+    private RunBrief Brief => new()
+    {
+        RecipeYaml = _run!.Plan.RecipeYaml,
+        LaneCount = _run.Plan.Lanes,
+        DatasetDigest = _run.Plan.DatasetDigest,
+        TotalSteps = _run.TotalSteps,
+    };
+
     /// <inheritdoc/>
     public override async Task OnActivateAsync(CancellationToken cancellationToken)
     {
         if (await Run.Get() is { } run)
         {
-            Reset(run, _options);
+            TakeUp(run, _options, run.IsLive ? await Run.Seats() : []);
         }
     }
 
     /// <inheritdoc/>
     public Task Open(RunView run, RosterOptions options)
     {
-        Reset(run, options);
+        TakeUp(run, options, []);
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public Task Reopen(RosterOptions options)
+    {
+        _options = options;
         return Task.CompletedTask;
     }
 
@@ -55,30 +72,23 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             return Task.FromResult(new JoinAnswer { Refusal = Refusal.NotFound, Message = $"there is no run '{Name}': create it first" });
         }
 
-        if (_end is not null)
+        if (!Live)
         {
             return Task.FromResult(new JoinAnswer
             {
                 Refusal = Refusal.FailedPrecondition,
-                Message = $"run '{Name}' is over: {_end.Reason} Resume it before its trainers join.",
+                Message = $"run '{Name}' is over: {_run.Reason} Resume it before its trainers join.",
             });
         }
 
-        if (Roster.Refuse(Name, Snapshot(), join, _recipeDigest) is { } refusal)
+        if (Admission.Refuse(Name, Now, _members, join, _recipeDigest, _options) is { } refusal)
         {
             return Task.FromResult(refusal);
         }
 
-        _members.RemoveAll(m => m.Name == join.Name);
-        _members.Add(new RosterMember
-        {
-            Name = join.Name,
-            Incarnation = join.Incarnation,
-            Address = join.Address,
-            ProcessId = join.ProcessId,
-            LastHeard = Now,
-        });
-        return Task.FromResult(new JoinAnswer());
+        _members = _members.Admit(Now, join);
+        bool keeps = _members.State == RunState.Training && _members.All.Any(m => m.Session == join.Session && m.Seated);
+        return Task.FromResult(new JoinAnswer { KeepsPlace = keeps, Brief = Brief });
     }
 
     /// <inheritdoc/>
@@ -89,211 +99,279 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             return new RosterView { State = RunState.None, Reason = $"there is no run '{Name}'" };
         }
 
-        if (_end is null)
+        if (Live)
         {
             await TakeIn(report);
-            await Act(Roster.Decide(Now, Snapshot(), _options));
+            await Act(Roster.Decide(Now, _members, _options));
         }
 
-        return new RosterView
-        {
-            Generation = _roster.Generation,
-            State = _end?.State ?? (_roster.Training ? RunState.Training : RunState.Waiting),
-            Reason = _end?.Reason ?? _roster.StopReason,
-            Seating = _seating is not null && report.KnownGeneration < _seating.Generation ? _seating : null,
-            StopRequested = _roster.StopRequestedAt is not null,
-        };
+        return View(report);
     }
 
     /// <inheritdoc/>
-    public async Task<RunAnswer> Stop(string reason)
+    public Task<RunAnswer> Stop(string reason) => Ask(members => members.StopRequestedAt is not null
+        ? members
+        : members with { StopRequestedAt = Now, StopReason = reason.Length == 0 ? "stopped on request" : reason });
+
+    /// <inheritdoc/>
+    public async Task<RunAnswer> Pause(string reason) => _run is null || Live
+        ? await Ask(members => members with { PauseReason = reason.Length == 0 ? "Paused on request." : RosterText.Sentence($"Paused: {reason}") })
+        : RunAnswer.Refused(Refusal.FailedPrecondition, $"run '{Name}' is over: {_run.Reason} It can be resumed with `darkmatter pretrain --resume`, not paused.");
+
+    /// <inheritdoc/>
+    public async Task<RunAnswer> Unpause() => _run is null || Live
+        ? await Ask(members => members with { PauseReason = null })
+        : RunAnswer.Refused(Refusal.FailedPrecondition, $"run '{Name}' is over: {_run.Reason}");
+
+    /// <inheritdoc/>
+    public async Task<RunAnswer> Abandon(string reason)
     {
         if (_run is null)
         {
             return RunAnswer.Refused(Refusal.NotFound, $"there is no run '{Name}'");
         }
 
-        if (_end is null && _roster.StopRequestedAt is null)
+        var here = _members.All.Where(m => m.Presence == Presence.Connected && !m.IsSilent(Now, _options)).ToArray();
+        if (Live && here.Length > 0)
         {
-            _roster = _roster with { StopRequestedAt = Now, StopReason = reason.Length == 0 ? "stopped on request" : reason };
-            await Act(Roster.Decide(Now, Snapshot(), _options));
+            return RunAnswer.Refused(
+                Refusal.AlreadyExists,
+                $"run '{Name}' lives already, with {RosterText.Names(here)}: watch it, or stop it before resuming");
+        }
+
+        if (Live)
+        {
+            await Act(new RosterDecision(RunState.Failed, reason, []));
+        }
+
+        return RunAnswer.Of(_run);
+    }
+
+    private async Task<RunAnswer> Ask(Func<RosterMembers, RosterMembers> change)
+    {
+        if (_run is null)
+        {
+            return RunAnswer.Refused(Refusal.NotFound, $"there is no run '{Name}'");
+        }
+
+        if (Live)
+        {
+            _members = change(_members);
+            await Act(Roster.Decide(Now, _members, _options));
         }
 
         return RunAnswer.Of((await Run.Get())!);
     }
 
-    /// <inheritdoc/>
-    public Task Interrupt(string reason) => _run is null || _end is not null
-        ? Task.CompletedTask
-        : Act(new RosterDecision(RunState.Failed, reason, []));
-
-    private void Reset(RunView run, RosterOptions options)
+    private void TakeUp(RunView run, RosterOptions options, ImmutableArray<Seat> seats)
     {
         _run = run;
         _options = options;
-        _members.Clear();
-        _seating = null;
-        _hashes = null;
-        _planned = false;
         _progress = run.Progress;
         _recipeDigest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(run.Plan.RecipeYaml)));
-        _roster = new RosterMembers
+        _holdAtOnce = true;
+        _times = new StepTimes();
+        _hashes = new StateHashes(Math.Max(1, seats.Length));
+        _seating = seats.IsEmpty ? null : Seating(run, seats, atOnce: true);
+        _members = new RosterMembers
         {
             World = run.Plan.World,
+            MinWorld = run.Plan.MinWorld,
+            MaxWorld = run.Plan.LargestWorld,
+            State = run.State,
             Generation = run.Progress.Generation,
+            Formed = run.Formed,
+            Began = run.Began,
+            StartStep = run.Progress.Step,
             OpenedAt = Now,
-            // A run that trained when this activation began has lost its sessions: it holds no members and can only be interrupted.
-            Training = run.State == RunState.Training,
+            PauseReason = run.State == RunState.Paused ? run.Reason : null,
+            All =
+            [
+                .. seats.Select(s => new RosterMember
+                {
+                    Name = s.Name,
+                    Incarnation = s.Incarnation,
+                    Address = s.Address,
+                    ProcessId = s.ProcessId,
+                    Rank = s.Rank,
+                    Presence = Presence.Away,
+                    LastHeard = Now,
+                    Prepared = true,
+                }),
+            ],
         };
-        _end = run.IsLive ? null : new RosterDecision(run.State, run.Reason, []);
     }
-
-    private RosterMembers Snapshot() => _roster with { All = [.. _members] };
 
     private async Task TakeIn(SiloReport report)
     {
-        long planned = 0;
         foreach (var news in report.Members)
         {
-            int i = _members.FindIndex(m => m.Name == news.Name && m.Incarnation == news.Incarnation);
-            if (i < 0)
-            {
-                continue; // An earlier incarnation, or one that was never let in.
-            }
-
-            var before = _members[i];
-            _members[i] = before with
-            {
-                Presence = news.Presence,
-                Reason = news.Reason,
-                LastHeard = Now - news.SilentFor,
-                Step = news.Step,
-                Accuses = before.Accuses ?? news.Accuses,
-                AccusedAt = before.Accuses is null && news.Accuses is not null ? Now : before.AccusedAt,
-            };
-
-            if (before.Rank == 0)
-            {
-                planned = news.PlannedSteps;
-                _progress = _progress with
-                {
-                    Loss = news.Loss,
-                    ImagesPerSecond = news.ImagesPerSecond,
-                    EmbeddingStd = news.EmbeddingStd,
-                };
-            }
-
-            CompareHashes(before.Rank, news.Hashes);
+            _members = _members.Hear(Now, news);
         }
 
-        if (!_roster.Training || _members.Count == 0)
+        var heard = report.Members
+            .Where(news => news.Generation == _members.Generation)
+            .Select(news => (News: news, Member: _members.All.FirstOrDefault(m => m.Session == news.Session && m.Seated)))
+            .Where(pair => pair.Member is not null)
+            .ToArray();
+        foreach (var (news, member) in heard)
         {
-            return;
+            await TakeIn(news, member!.Rank);
         }
 
-        if (planned > 0 && !_planned)
+        // The checkpoint of the last step is noted by others than the roster.
+        if (_members.Seated.Any(m => m.Presence == Presence.Completed))
         {
-            await Run.PlanSteps(_roster.Generation, planned);
-            _planned = true;
+            _run = (await Run.Get())!;
+            _members = _members with { FinalCheckpoint = _run.TotalSteps > 0 && _run.Checkpoint?.Step >= _run.TotalSteps };
+        }
+
+        foreach (string change in _times.Changes())
+        {
+            _progress = _progress with { Notice = change };
         }
 
         _progress = Progress();
         await Run.Report(_progress);
     }
 
-    private void CompareHashes(int rank, ImmutableArray<StateHash> hashes)
+    private async Task TakeIn(MemberReport news, int rank)
     {
-        if (_hashes is null || rank < 0)
+        if (rank == 0 && news.Beginning is { } beginning && beginning.Generation == _members.Generation && !_members.Began)
         {
-            return;
+            _run = await Run.Began(beginning);
+            _members = _members.Begin(beginning.StartStep);
+            _progress = _run.Progress with { Notice = _progress.Notice };
         }
 
-        foreach (var hash in hashes)
+        if (rank == 0 && news.PlannedSteps > 0 && _run!.TotalSteps == 0)
         {
-            if (_hashes.Add(rank, hash) is { } difference && _roster.Divergence.Length == 0)
+            _run = await Run.PlanSteps(_members.Generation, news.PlannedSteps);
+        }
+
+        if (rank == 0)
+        {
+            bool further = news.DigestStep > _progress.DigestStep;
+            _progress = _progress with
             {
-                _roster = _roster with { Divergence = difference };
+                Loss = news.Loss,
+                ImagesPerSecond = news.ImagesPerSecond,
+                EmbeddingStd = news.EmbeddingStd,
+                DigestStep = further ? news.DigestStep : _progress.DigestStep,
+                SamplesDigest = further ? news.SamplesDigest : _progress.SamplesDigest,
+            };
+        }
+
+        _times.Add(news.Name, news.Step, news.ComputeSeconds);
+        foreach (var hash in news.Hashes)
+        {
+            if (_hashes!.Add(rank, hash) is { } difference && _members.Divergence.Length == 0)
+            {
+                _members = _members with { Divergence = difference };
             }
         }
     }
 
     private RunProgress Progress() => _progress with
     {
-        Generation = _roster.Generation,
-        Step = _members.Min(m => m.Step),
-        Members =
-        [
-            .. _members.OrderBy(m => m.Rank).Select(m => new MemberView
-            {
-                Name = m.Name,
-                Rank = m.Rank,
-                Address = m.Address,
-                Step = m.Step,
-                ProcessId = m.ProcessId,
-                Alive = m.Presence == Presence.Connected,
-            }),
-        ],
+        Generation = _members.Generation,
+        Step = _members.CommittedStep ?? _progress.Step,
+        Members = [.. _members.All.OrderBy(m => m.Seated ? m.Rank : int.MaxValue).ThenBy(m => m.Name, StringComparer.Ordinal).Select(View)],
+    };
+
+    private MemberView View(RosterMember m) => new()
+    {
+        Name = m.Name,
+        Rank = m.Rank,
+        Address = m.Address,
+        Step = m.Seated ? Math.Max(m.Step, _members.StartStep) : m.Step,
+        ProcessId = m.ProcessId,
+        Alive = m.Presence == Presence.Connected,
+        Spare = !m.Seated,
+        Slow = _times.IsSlow(m.Name),
+        ComputeSeconds = _times.Last(m.Name),
+    };
+
+    private RosterView View(SiloReport report) => new()
+    {
+        Generation = _members.Generation,
+        State = _run!.State,
+        Reason = _members.StopRequestedAt is not null && Live ? _members.StopReason : _run.Reason,
+        Seating = _run.State == RunState.Training && report.KnownGeneration < _seating!.Generation ? _seating : null,
+        StopRequested = _members.StopRequestedAt is not null,
+        HoldAtOnce = _holdAtOnce,
+        HoldWithCheckpoint = _run.State == RunState.Paused,
+        Released = [.. _members.Released.Select(m => m.Session)],
+        Strangers = [.. report.Members.Where(news => news.Presence == Presence.Connected && !_members.Knows(news)).Select(news => news.Session)],
+        Brief = Brief,
     };
 
     private async Task Act(RosterDecision decision)
     {
+        if (decision.Notice.Length > 0)
+        {
+            _progress = _progress with { Notice = decision.Notice };
+        }
+
         if (decision.Begins)
         {
-            await Begin(decision);
+            await Form(decision);
         }
-        else if (decision.State is not (RunState.Waiting or RunState.Training))
+        else if (decision.State is not (RunState.Waiting or RunState.Training or RunState.Paused))
         {
-            var last = _roster.Training && _members.Count > 0 ? Progress() : null;
-            var ended = await Run.End(decision.State, decision.Reason, last);
-            _end = decision with { Reason = ended.Reason };
+            _run = await Run.End(decision.State, decision.Reason, Progress());
         }
-        else if (!_roster.Training)
+        else if (decision.State != _members.State)
         {
-            // Those that came and went before the generation began have no place in it.
-            _members.RemoveAll(m => m.Presence is Presence.Broken or Presence.Left or Presence.Completed);
+            _run = await Run.Hold(decision.State, decision.Reason, Progress());
+            _holdAtOnce = decision.AtOnce;
         }
+
+        _members = _members.After(Now, decision, _options);
     }
 
-    private async Task Begin(RosterDecision decision)
+    private async Task Form(RosterDecision decision)
     {
-        long number = _roster.Generation + 1;
-        long start = _run!.StartStep;
-        int lanes = _run.Plan.Lanes;
-        var run = await Run.BeginGeneration(new GenerationRecord
+        // The ledger says which number is next: a generation that it stored but could not tell of is never used again.
+        var run = (await Run.Get())!;
+        long number = run.Progress.Generation + 1;
+        int lanes = run.Plan.Lanes;
+        ImmutableArray<Seat> seats =
+        [
+            .. decision.Next.Select(m => new Seat
+            {
+                Rank = m.Rank,
+                Name = m.Name,
+                Incarnation = m.Incarnation,
+                Address = m.Address,
+                ProcessId = m.ProcessId,
+                Lanes = LaneShare.Of(m.Rank, decision.Next.Length, lanes),
+            }),
+        ];
+        var generation = new GenerationRecord
         {
             Number = number,
-            StartStep = start,
-            Trainers = [.. decision.Next.Select(m => m.Name)],
+            StartStep = Progress().Step,
+            Trainers = [.. seats.Select(s => s.Name)],
             Lanes = lanes,
             Reason = decision.Reason,
-        });
-
-        _members.Clear();
-        _members.AddRange(decision.Next.Select(m => m with { Step = start }));
-        _hashes = new StateHashes(decision.Next.Length);
-        _roster = _roster with { Generation = number, Training = true };
-        _progress = run.Progress;
-        _seating = new Seating
-        {
-            Generation = number,
-            StartStep = start,
-            CheckpointPath = run.StartCheckpoint?.Path ?? "",
-            TotalSteps = run.TotalSteps,
-            RecipeYaml = run.Plan.RecipeYaml,
-            LaneCount = lanes,
-            DatasetDigest = _run.Plan.DatasetDigest,
-            Seats =
-            [
-                .. decision.Next.Select(m => new Seat
-                {
-                    Rank = m.Rank,
-                    Name = m.Name,
-                    Incarnation = m.Incarnation,
-                    Address = m.Address,
-                    ProcessId = m.ProcessId,
-                    Lanes = LaneShare.Of(m.Rank, decision.Next.Length, lanes),
-                }),
-            ],
         };
+        _run = await Run.BeginGeneration(generation, seats);
+        _members = _members with { Generation = number - 1 };
+        _hashes = new StateHashes(seats.Length);
+        _times = new StepTimes();
+        _progress = _run.Progress with { Notice = _progress.Notice };
+        _seating = Seating(_run, seats, decision.AtOnce);
     }
+
+    private Seating Seating(RunView run, ImmutableArray<Seat> seats, bool atOnce) => new()
+    {
+        Generation = run.Progress.Generation,
+        Seats = seats,
+        StartStep = run.Progress.Step,
+        Checkpoint = run.Checkpoint,
+        Brief = Brief,
+        AtOnce = atOnce,
+        Reason = run.Reason,
+    };
 }

@@ -6,24 +6,47 @@ namespace DarkMatter.Grains;
 [GenerateSerializer, Alias("darkmatter.RosterOptions")]
 public sealed record RosterOptions
 {
-    /// <summary>Silence after which a trainer counts as lost while it trains. Default 2 s; at least 200 ms.</summary>
+    /// <summary>Silence after which a trainer counts as lost. Default 2 s; at least 200 ms.</summary>
     [Id(0)]
     public TimeSpan FailureTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long a run waits for all its trainers to join. Default 2 min.</summary>
+    /// <summary>How long a run waits for all wanted trainers before it begins with fewer. Default 2 min; at least 1 s.</summary>
     [Id(1)]
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(2);
 
     /// <summary>
-    /// How long an accused trainer may still prove that it is the one at fault, by a broken stream or its own word, before both
-    /// sides are named. Default 1 s.
+    /// How long an accused trainer may still show, by a broken stream or its own word, who is at fault. Default 300 ms.
     /// </summary>
     [Id(2)]
-    public TimeSpan AccusationGrace { get; init; } = TimeSpan.FromSeconds(1);
+    public TimeSpan AccusationGrace { get; init; } = TimeSpan.FromMilliseconds(300);
 
-    /// <summary>How long trainers may take to stop in good order. Default 1 min.</summary>
+    /// <summary>How long trainers may take to stop in good order. Default 1 min; at least 1 s.</summary>
     [Id(3)]
     public TimeSpan StopTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>Newcomers wait this long for more of them, so that ten that come together make one generation. Default 300 ms.</summary>
+    [Id(4)]
+    public TimeSpan SettleTime { get; init; } = TimeSpan.FromMilliseconds(300);
+
+    /// <summary>How long a trainer that the others cannot reach has no place, at first; it doubles each time. Default 10 s; at least 1 s.</summary>
+    [Id(5)]
+    public TimeSpan BenchTime { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>The longest such time. Default 5 min; at least <see cref="BenchTime"/>.</summary>
+    [Id(6)]
+    public TimeSpan LongestBenchTime { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How long trainers have to come back after a restart of the silo before they count as lost. Default 10 s; at least 1 s.</summary>
+    [Id(7)]
+    public TimeSpan ReturnTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Restarts with the same trainers before one of them is benched, without a committed step between. Default 3; at least 0.</summary>
+    [Id(8)]
+    public int SameTrainersAgain { get; init; } = 3;
+
+    /// <summary>Broken generations in a row without a committed step after which the run fails. Default 10; at least 1.</summary>
+    [Id(9)]
+    public int FruitlessGenerations { get; init; } = 10;
 
     /// <summary>Names what is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Problems()
@@ -33,11 +56,17 @@ public sealed record RosterOptions
         Check(nameof(JoinTimeout), JoinTimeout, TimeSpan.FromSeconds(1));
         Check(nameof(AccusationGrace), AccusationGrace, TimeSpan.Zero);
         Check(nameof(StopTimeout), StopTimeout, TimeSpan.FromSeconds(1));
+        Check(nameof(SettleTime), SettleTime, TimeSpan.Zero);
+        Check(nameof(BenchTime), BenchTime, TimeSpan.FromSeconds(1));
+        Check(nameof(LongestBenchTime), LongestBenchTime, BenchTime);
+        Check(nameof(ReturnTimeout), ReturnTimeout, TimeSpan.FromSeconds(1));
+        Check(nameof(SameTrainersAgain), SameTrainersAgain, 0);
+        Check(nameof(FruitlessGenerations), FruitlessGenerations, 1);
         return problems;
 
-        void Check(string name, TimeSpan value, TimeSpan least)
+        void Check<T>(string name, T value, T least) where T : IComparable<T>
         {
-            if (value < least)
+            if (value.CompareTo(least) < 0)
             {
                 problems.Add($"{name} is {value}, but must be at least {least}");
             }
