@@ -13,7 +13,7 @@ namespace DarkMatter.Grains.Tests;
 /// <summary>The product's grains on manual time, over a memory storage whose writes a test can count and fail.</summary>
 public sealed class GrainSilo : IAsyncDisposable
 {
-    private readonly IHost _host;
+    private IHost _host;
 
     private GrainSilo(IHost host, ManualTimeProvider time, WatchedStorage storage)
     {
@@ -32,6 +32,18 @@ public sealed class GrainSilo : IAsyncDisposable
     {
         var time = new ManualTimeProvider();
         storage ??= new WatchedStorage();
+        return new GrainSilo(await StartHost(time, storage), time, storage);
+    }
+
+    /// <summary>A new silo over the same storage; what grains held in memory is gone.</summary>
+    public async Task Restart()
+    {
+        await DisposeAsync();
+        _host = await StartHost(Time, Storage);
+    }
+
+    private static async Task<IHost> StartHost(ManualTimeProvider time, WatchedStorage storage)
+    {
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Logging.ClearProviders();
         builder.Services.AddSingleton<TimeProvider>(time);
@@ -47,7 +59,7 @@ public sealed class GrainSilo : IAsyncDisposable
         });
         var host = builder.Build();
         await host.StartAsync();
-        return new GrainSilo(host, time, storage);
+        return host;
     }
 
     public async ValueTask DisposeAsync()

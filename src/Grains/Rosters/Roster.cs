@@ -83,7 +83,7 @@ public static class Roster
             return Stay(members); // The others finish too, or are lost: nobody trains any more.
         }
 
-        if (!lost.IsEmpty)
+        if (!lost.IsEmpty || seated.IsEmpty)
         {
             return Reform(now, members, options, new Verdict(string.Join(" ", lost.Select(m => RosterText.Loss(m, now, options))), null), lost);
         }
@@ -200,9 +200,11 @@ public static class Roster
     };
 
     // The newest has waited for others, or the oldest long enough.
-    private static bool Settled(TimeSpan now, ImmutableArray<RosterMember> newcomers, RosterOptions options) =>
-        now - newcomers.Max(m => m.PreparedAt) >= options.SettleTime
-        || now - newcomers.Min(m => m.PreparedAt) >= options.SettleTime * MostSettleTimes;
+    private static bool Settled(TimeSpan now, ImmutableArray<RosterMember> ready, RosterOptions options)
+    {
+        var since = ready.Where(m => !m.Seated).Select(m => m.PreparedAt).DefaultIfEmpty(TimeSpan.MinValue).ToArray();
+        return since.Max() <= now - options.SettleTime || since.Min() <= now - (options.SettleTime * MostSettleTimes);
+    }
 
     // A seated member stays until its loss is dealt with; a spare goes when its session does.
     private static bool Keeps(RosterMember m, TimeSpan now, RosterMembers members, RosterOptions options, bool changes) =>

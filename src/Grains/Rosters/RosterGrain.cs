@@ -21,6 +21,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
     private StateHashes? _hashes;
     private StepTimes _times = new();
     private bool _holdAtOnce;
+    private long _plannedSteps;
     private string _recipeDigest = "";
     private RunProgress _progress = new();
 
@@ -170,6 +171,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         _progress = run.Progress;
         _recipeDigest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(run.Plan.RecipeYaml)));
         _holdAtOnce = true;
+        _plannedSteps = 0;
         _times = new StepTimes();
         _hashes = new StateHashes(Math.Max(1, seats.Length));
         _seating = seats.IsEmpty ? null : Seating(run, seats, atOnce: true);
@@ -244,9 +246,10 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             _progress = _run.Progress with { Notice = _progress.Notice };
         }
 
-        if (rank == 0 && news.PlannedSteps > 0 && _run!.TotalSteps == 0)
+        if (rank == 0 && news.PlannedSteps > 0 && news.PlannedSteps != _plannedSteps)
         {
             _run = await Run.PlanSteps(_members.Generation, news.PlannedSteps);
+            _plannedSteps = news.PlannedSteps;
         }
 
         if (rank == 0)
@@ -297,7 +300,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         Generation = _members.Generation,
         State = _run!.State,
         Reason = _members.StopRequestedAt is not null && Live ? _members.StopReason : _run.Reason,
-        Seating = _run.State == RunState.Training && report.KnownGeneration < _seating!.Generation ? _seating : null,
+        Seating = _run.State == RunState.Training && _seating is not null && report.KnownGeneration < _seating.Generation ? _seating : null,
         StopRequested = _members.StopRequestedAt is not null,
         HoldAtOnce = _holdAtOnce,
         HoldWithCheckpoint = _run.State == RunState.Paused,

@@ -20,6 +20,9 @@ public sealed class StepTimes
     /// <summary>Whether a trainer is slow now.</summary>
     public bool IsSlow(string trainer) => _ranks.TryGetValue(trainer, out var rank) && rank.Slow;
 
+    /// <summary>Seconds of a trainer's last step; 0 when not known.</summary>
+    public double Last(string trainer) => _ranks.TryGetValue(trainer, out var rank) && rank.Seconds.Count > 0 ? rank.Seconds.Last() : 0;
+
     /// <summary>Takes a step's time in; a step that was taken in before, and a time that is not known, change nothing.</summary>
     public void Add(string trainer, long step, double seconds)
     {

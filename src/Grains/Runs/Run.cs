@@ -5,17 +5,11 @@ namespace DarkMatter.Grains;
 /// <summary>
 /// The life cycle of a run as functions from one record to the next: no clock, no storage. <c>RunGrain</c> hosts it.
 /// <code>
-/// (none) ─Create→ Waiting ─BeginGeneration→ Training ─End→ Completed | Failed | Stopped ─Resume→ Waiting
+/// (none) ─Create→ Waiting ⇄ Training ⇄ Paused      Waiting | Training | Paused ─End→ Completed | Failed | Stopped ─Resume→ Waiting
 /// </code>
 /// </summary>
-public static class Run
+public static partial class Run
 {
-    /// <summary>Checkpoints the record remembers.</summary>
-    public const int KeptCheckpoints = 64;
-
-    /// <summary>Generations the ledger keeps. A run of fixed membership has one for each resume.</summary>
-    public const int KeptGenerations = 4096;
-
     private const int MaxNameLength = 128;
 
     /// <summary>Names what is wrong with a run's name and plan; empty when nothing is.</summary>
@@ -29,6 +23,9 @@ public static class Run
 
         Require(plan.World >= 1, $"world is {plan.World}, but at least 1 trainer is needed");
         Require(plan.Lanes >= plan.World, $"world is {plan.World}, but there are only {plan.Lanes} lanes: each trainer needs one");
+        Require(plan.MinWorld >= 1 && plan.MinWorld <= plan.World, $"min_world is {plan.MinWorld}, but must be 1 to the world of {plan.World}");
+        Require(plan.MaxWorld == 0 || (plan.MaxWorld >= plan.World && plan.MaxWorld <= plan.Lanes),
+            $"max_world is {plan.MaxWorld}, but must be the world of {plan.World} to the {plan.Lanes} lanes");
         Require(plan.Lanes < 1 || plan.Batch >= plan.Lanes && plan.Batch % plan.Lanes == 0,
             $"batch {plan.Batch} does not divide into {plan.Lanes} lanes: choose a multiple");
         Require(plan.TotalSteps >= 0, $"total_steps is {plan.TotalSteps}, but cannot be negative");
@@ -130,48 +127,20 @@ public static class Run
             TotalSteps = existing.StepsFixed || plan.TotalSteps == 0 ? existing.TotalSteps : plan.TotalSteps,
             StartStep = startStep,
             StartCheckpoint = from,
+            Checkpoints = from is null ? [] : existing.Checkpoints.RemoveAll(c => c.Step >= startStep).Insert(0, from),
+            Seats = [],
+            EarlierGeneration = existing.Generation,
             Progress = new RunProgress { Generation = existing.Generation, Step = startStep },
         });
     }
 
-    /// <summary>The ledger with one more generation.</summary>
-    public static RunRecord BeginGeneration(RunRecord run, GenerationRecord generation)
-    {
-        if (generation.Number <= run.Generation || !run.IsLive)
-        {
-            throw new InvalidOperationException(
-                $"Generation {generation.Number} cannot begin: the run is {Word(run.State)} in generation {run.Generation}.");
-        }
-
-        var kept = run.Generations.Count < KeptGenerations ? run.Generations : run.Generations.RemoveAt(0);
-        return run with
-        {
-            State = RunState.Training,
-            Reason = generation.Reason,
-            Generations = kept.Add(generation with { CommittedStep = generation.StartStep }),
-            Progress = new RunProgress { Generation = generation.Number, Step = generation.StartStep },
-        };
-    }
-
-    /// <summary>Takes progress of the current generation in; what is old or goes backwards is left out.</summary>
-    public static RunRecord Report(RunRecord run, RunProgress progress)
-    {
-        if (run.State != RunState.Training || progress.Generation != run.Generation || progress.Step < run.Progress.Step)
-        {
-            return run;
-        }
-
-        return run with
-        {
-            Progress = progress,
-            Generations = run.Generations.SetItem(
-                run.Generations.Count - 1, run.Generations[^1] with { CommittedStep = progress.Step }),
-        };
-    }
+    /// <summary>A live run that waits, for trainers or on request.</summary>
+    public static RunRecord Hold(RunRecord run, RunState state, string reason) =>
+        run.IsLive ? run with { State = state, Reason = reason } : run;
 
     /// <summary>Fixes the number of steps: once, never below what is committed.</summary>
     public static RunRecord PlanSteps(RunRecord run, long generation, long totalSteps) =>
-        run.State != RunState.Training || generation != run.Generation || run.StepsFixed || totalSteps < Math.Max(1, run.Progress.Step)
+        !run.IsLive || generation == 0 || generation != run.Generation || run.StepsFixed || totalSteps < Math.Max(1, run.Progress.Step)
             ? run
             : run with { TotalSteps = totalSteps, StepsFixed = true };
 
@@ -191,29 +160,6 @@ public static class Run
         };
     }
 
-    /// <summary>Notes a published checkpoint of the current generation, or says why not.</summary>
-    public static RunChange NoteCheckpoint(string name, RunRecord? run, CheckpointRecord checkpoint)
-    {
-        if (run is null)
-        {
-            return RunChange.Refuse(Refusal.NotFound, $"there is no run '{name}'");
-        }
-
-        if (checkpoint.Generation != run.Generation)
-        {
-            return RunChange.Refuse(
-                Refusal.StaleGeneration,
-                $"the checkpoint of step {checkpoint.Step} comes from generation {checkpoint.Generation}, but run '{name}' is in {run.Generation}");
-        }
-
-        // The newest state of a step wins; a resumed run overtakes what its earlier life published.
-        var kept = run.Checkpoints.RemoveAll(c => c.Step >= checkpoint.Step).Insert(0, checkpoint);
-        return RunChange.To(run with
-        {
-            Checkpoints = kept.Count <= KeptCheckpoints ? kept : kept.RemoveRange(KeptCheckpoints, kept.Count - KeptCheckpoints),
-        });
-    }
-
     /// <summary>The run as people see it.</summary>
     public static RunView View(string name, RunRecord run, long version) => new()
     {
@@ -227,6 +173,9 @@ public static class Run
         Quarantined = run.Quarantined,
         StartStep = run.StartStep,
         StartCheckpoint = run.StartCheckpoint,
+        RolledBack = run.RolledBack,
+        Formed = run.Generation > run.EarlierGeneration,
+        Began = !run.Generations.IsEmpty && run.Generations[^1].Began,
         Version = version,
     };
 
@@ -246,6 +195,7 @@ public static class Run
         RunState.Completed => "completed",
         RunState.Failed => "failed",
         RunState.Stopped => "stopped",
+        RunState.Paused => "paused",
         _ => "not created",
     };
 }

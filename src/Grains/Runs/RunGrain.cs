@@ -1,12 +1,17 @@
+using System.Collections.Immutable;
 using Orleans;
 using Orleans.Runtime;
 
 namespace DarkMatter.Grains;
 
-/// <summary>Hosts a <see cref="Run"/>: stores each change before it tells anyone; progress alone is stored with a delay.</summary>
+/// <summary>
+/// Hosts a <see cref="Run"/>: stores each change before it tells anyone; progress alone is stored with a delay. The older part of a long ledger
+/// is a state of its own, so that the one written every second stays small.
+/// </summary>
 [GrainType("run")]
 public sealed class RunGrain(
     [PersistentState("run", GrainStorageNames.State)] IPersistentState<RunRecord> stored,
+    [PersistentState("ledger", GrainStorageNames.State)] IPersistentState<SealedGenerations> older,
     TimeProvider time) : Grain, IRunGrain
 {
     /// <summary>How far the stored progress may be behind: it is nobody's acknowledgement.</summary>
@@ -43,7 +48,23 @@ public sealed class RunGrain(
     public Task<RunView?> Get() => Task.FromResult(_exists ? View() : null);
 
     /// <inheritdoc/>
-    public Task<RunView> BeginGeneration(GenerationRecord generation) => Become(Run.BeginGeneration(_run, generation));
+    public Task<ImmutableArray<Seat>> Seats() => Task.FromResult(_run.Seats);
+
+    /// <inheritdoc/>
+    public async Task<RunView> BeginGeneration(GenerationRecord generation, ImmutableArray<Seat> seats)
+    {
+        var view = await Become(Run.BeginGeneration(_run, generation, seats));
+        if (Run.Seal(_run) is not var (sealedNow, shorter))
+        {
+            return view;
+        }
+
+        await older.Replace(new SealedGenerations { Generations = Run.WholeLedger(older.State.Generations, sealedNow) });
+        return await Become(shorter);
+    }
+
+    /// <inheritdoc/>
+    public Task<RunView> Began(GenerationBeginning beginning) => Become(Run.Began(_run, beginning, time.GetUtcNow()));
 
     /// <inheritdoc/>
     public async Task Report(RunProgress progress)
@@ -67,6 +88,13 @@ public sealed class RunGrain(
     public Task<RunView> PlanSteps(long generation, long totalSteps) => Become(Run.PlanSteps(_run, generation, totalSteps));
 
     /// <inheritdoc/>
+    public Task<RunView> Hold(RunState state, string reason, RunProgress? progress)
+    {
+        var last = progress is null ? _run : Run.Report(_run, progress);
+        return Become(Run.Hold(last, state, reason));
+    }
+
+    /// <inheritdoc/>
     public Task<RunView> End(RunState state, string reason, RunProgress? progress)
     {
         var last = progress is null ? _run : Run.Report(_run, progress);
@@ -83,6 +111,11 @@ public sealed class RunGrain(
         await Become(_run with { Quarantined = _run.Quarantined + count });
         return _run.Quarantined;
     }
+
+    /// <inheritdoc/>
+    public Task<RunLedger?> Ledger() => Task.FromResult(_exists
+        ? RunLedger.Of(Name, _run with { Generations = Run.WholeLedger(older.State.Generations, _run.Generations) }, [])
+        : null);
 
     private async Task<RunAnswer> Apply(RunChange change) => change.Next is { } next
         ? RunAnswer.Of(await Become(next))

@@ -25,6 +25,12 @@ internal sealed partial class CoordinatorService(
 
     public override Task<RunStatus> StopRun(StopRunRequest request, ServerCallContext context) => Answer(() => StopRun(request));
 
+    public override Task<RunStatus> PauseRun(PauseRunRequest request, ServerCallContext context) => Answer(() => PauseRun(request));
+
+    public override Task<RunStatus> UnpauseRun(UnpauseRunRequest request, ServerCallContext context) => Answer(() => UnpauseRun(request));
+
+    public override Task<Ledger> GetLedger(GetRunRequest request, ServerCallContext context) => Answer(() => GetLedger(request));
+
     public override Task<AcquireLeasesResponse> AcquireLeases(AcquireLeasesRequest request, ServerCallContext context) => Answer(() => AcquireLeases(request));
 
     public override Task<QuarantineResponse> ReportQuarantine(QuarantineReport request, ServerCallContext context) => Answer(() => ReportQuarantine(request));
@@ -43,6 +49,8 @@ internal sealed partial class CoordinatorService(
             Dataset = request.Dataset,
             DatasetDigest = request.DatasetDigest,
             Samples = request.Samples,
+            MinWorld = request.MinWorld == 0 ? 1 : request.MinWorld,
+            MaxWorld = request.MaxWorld,
         };
         if (Grains.Run.Problems(request.Run, plan) is { Count: > 0 } problems)
         {
@@ -54,7 +62,11 @@ internal sealed partial class CoordinatorService(
         var given = request.CheckpointPath.Length == 0
             ? null
             : new CheckpointRecord { Step = request.StartStep, Path = request.CheckpointPath };
-        if (!request.Resume)
+        if (request.Resume)
+        {
+            await MakeResumable(request.Run);
+        }
+        else
         {
             // Listed first: a name without a run is left out of lists, a run without a name would be lost.
             await grains.GetGrain<IRunListGrain>(IRunListGrain.Key).Add(request.Run);
@@ -65,6 +77,17 @@ internal sealed partial class CoordinatorService(
         await grains.GetGrain<IRosterGrain>(request.Run).Open(answer.Run!, options.Roster);
         hub.Of(request.Run).Hurry();
         return status;
+    }
+
+    // A run that lives without a single trainer, as after a machine was switched off, is ended for its resumption.
+    private async Task MakeResumable(string name)
+    {
+        if (await Run(name).Get() is { IsLive: true } run)
+        {
+            string reason = $"None of its trainers was there when it was resumed; it was {(run.State == Grains.RunState.Training ? "training" : "waiting")} "
+                + $"at step {run.Progress.Step}.";
+            ProtocolMapping.ToStatusOrThrow(await grains.GetGrain<IRosterGrain>(name).Abandon(reason));
+        }
     }
 
     private async Task<RunStatus> GetRun(GetRunRequest request) =>
@@ -111,6 +134,22 @@ internal sealed partial class CoordinatorService(
     {
         await Existing(request.Run);
         var answer = await grains.GetGrain<IRosterGrain>(request.Run).Stop(request.Reason);
+        hub.Of(request.Run).Hurry();
+        return ProtocolMapping.ToStatusOrThrow(answer);
+    }
+
+    private async Task<RunStatus> PauseRun(PauseRunRequest request)
+    {
+        await Existing(request.Run);
+        var answer = await grains.GetGrain<IRosterGrain>(request.Run).Pause(request.Reason);
+        hub.Of(request.Run).Hurry();
+        return ProtocolMapping.ToStatusOrThrow(answer);
+    }
+
+    private async Task<RunStatus> UnpauseRun(UnpauseRunRequest request)
+    {
+        await Existing(request.Run);
+        var answer = await grains.GetGrain<IRosterGrain>(request.Run).Unpause();
         hub.Of(request.Run).Hurry();
         return ProtocolMapping.ToStatusOrThrow(answer);
     }

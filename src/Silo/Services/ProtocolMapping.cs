@@ -27,6 +27,10 @@ internal static class ProtocolMapping
             Samples = run.Plan.Samples,
             Batch = run.Plan.Batch,
             Quarantined = run.Quarantined,
+            MinWorld = run.Plan.MinWorld,
+            MaxWorld = run.Plan.LargestWorld,
+            Notice = run.Progress.Notice,
+            RolledBack = run.RolledBack,
         };
         status.Members.AddRange(run.Progress.Members.Select(m => new Member
         {
@@ -36,9 +40,36 @@ internal static class ProtocolMapping
             Step = m.Step,
             ProcessId = m.ProcessId,
             Alive = m.Alive,
+            Spare = m.Spare,
+            Slow = m.Slow,
+            ComputeSeconds = m.ComputeSeconds,
         }));
         return status;
     }
+
+    public static Standby ToStandby(RunBrief brief, string reason, bool atOnce, bool checkpoint = false) => new()
+    {
+        Reason = reason,
+        AtOnce = atOnce,
+        Checkpoint = checkpoint,
+        RecipeYaml = brief.RecipeYaml,
+        LaneCount = brief.LaneCount,
+        DatasetDigest = brief.DatasetDigest,
+        TotalSteps = brief.TotalSteps,
+    };
+
+    public static GenerationBeginning ToBeginning(GenerationBegan began) => new()
+    {
+        Generation = began.Generation,
+        StartStep = began.StartStep,
+        StateHash = Convert.ToHexStringLower(began.StateHash.Span),
+        Source = began.Source,
+        Healed = [.. began.Healed],
+        HealedBytes = began.HealedBytes,
+        HealSeconds = began.HealSeconds,
+        StateGeneration = began.StateGeneration,
+        StateDigest = began.StateDigest,
+    };
 
     public static Assignment ToAssignment(Seating seating, Seat seat)
     {
@@ -48,11 +79,15 @@ internal static class ProtocolMapping
             Rank = seat.Rank,
             World = seating.Seats.Length,
             StartStep = seating.StartStep,
-            TotalSteps = seating.TotalSteps,
-            CheckpointPath = seating.CheckpointPath,
-            RecipeYaml = seating.RecipeYaml,
-            LaneCount = seating.LaneCount,
-            DatasetDigest = seating.DatasetDigest,
+            TotalSteps = seating.Brief.TotalSteps,
+            CheckpointPath = seating.Checkpoint?.Path ?? "",
+            CheckpointStep = seating.Checkpoint?.Step ?? 0,
+            CheckpointGeneration = seating.Checkpoint?.Generation ?? 0,
+            RecipeYaml = seating.Brief.RecipeYaml,
+            LaneCount = seating.Brief.LaneCount,
+            DatasetDigest = seating.Brief.DatasetDigest,
+            AtOnce = seating.AtOnce,
+            Reason = seating.Reason,
         };
         assignment.Lanes.AddRange(seat.Lanes);
         assignment.Peers.AddRange(seating.Seats.Select(s => new Member

@@ -45,7 +45,7 @@ internal sealed partial class CoordinatorService
         }
         catch (Exception exception) when (exception is OperationCanceledException or IOException or TimeoutException)
         {
-            // The trainer is gone, or did not hang up in time. The roster hears of it from Listen.
+            // The trainer is gone, or did not hang up in time. The roster hears of it below. A session that the silo ended with a status throws that.
         }
         finally
         {

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using DarkMatter.Grains;
+using Grpc.Core;
 using Microsoft.Extensions.Logging;
 using Orleans;
 
@@ -13,7 +14,10 @@ namespace DarkMatter.Silo;
 internal sealed partial class RunSessions
 {
     /// <summary>Time between reports when nothing hurries.</summary>
-    private static readonly TimeSpan s_period = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan s_period = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>The same while nobody is there.</summary>
+    private static readonly TimeSpan s_idlePeriod = TimeSpan.FromSeconds(1);
 
     /// <summary>Time before a failed report is tried again.</summary>
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
@@ -23,35 +27,40 @@ internal sealed partial class RunSessions
     private readonly SemaphoreSlim _hurry = new(0, 1);
     private readonly string _run;
     private readonly IRosterGrain _roster;
-    private readonly TimeProvider _time;
     private readonly ILogger _log;
-    private long _knownGeneration;
     private Seating? _seating;
-    private string _toldEnd = "";
+    private RunState _toldState;
 
     public RunSessions(string run, IGrainFactory grains, TimeProvider time, ILogger log)
     {
         _run = run;
         _roster = grains.GetGrain<IRosterGrain>(run);
-        _time = time;
         _log = log;
         Observed = new ObservedTime(time);
     }
 
     public ObservedTime Observed { get; }
 
-    /// <summary>Lets a trainer in, or says why not.</summary>
+    /// <summary>Somebody asked for these sessions since the loop last looked at its run. Guarded by the hub's lock.</summary>
+    public bool IsWanted { get; set; }
+
+    /// <summary>Lets a trainer in, or says why not. Its earlier stream, if it had one, is over.</summary>
     public async Task<JoinAnswer> Join(TrainerSession session)
     {
         var answer = await _roster.Join(session.Request);
         if (answer.Refusal == Refusal.None)
         {
+            session.Welcome(answer);
+            TrainerSession[] earlier;
             lock (_gate)
             {
+                earlier = [.. _sessions.Where(s => s.Name == session.Name)];
+                _sessions.RemoveAll(earlier.Contains);
                 _sessions.Add(session);
             }
 
-            LogJoined(_log, _run, session.Name, session.Request.ProcessId, session.Request.Address);
+            Array.ForEach(earlier, s => s.End(Evicted(s.Name)));
+            LogJoined(_log, _run, session.Name, session.Request.ProcessId, session.Request.Address, answer.KeepsPlace ? "came back" : "joined");
             Hurry();
         }
 
@@ -78,9 +87,6 @@ internal sealed partial class RunSessions
         }
     }
 
-    /// <summary>Somebody asked for these sessions since the loop last looked at its run. Guarded by the hub's lock.</summary>
-    public bool IsWanted { get; set; }
-
     /// <summary>Runs until the run ends or the silo stops.</summary>
     public async Task Loop(CancellationToken cancellation)
     {
@@ -89,24 +95,18 @@ internal sealed partial class RunSessions
             Observed.Tick();
             var sessions = Sessions();
             var reports = Array.ConvertAll(sessions, s => s.Report());
-            var wait = s_period;
+            var wait = sessions.Length > 0 ? s_period : s_idlePeriod;
             try
             {
-                var view = await _roster.Report(new SiloReport { Members = [.. reports], KnownGeneration = _knownGeneration });
+                var view = await _roster.Report(new SiloReport { Members = [.. reports], KnownGeneration = _seating?.Generation ?? 0 });
                 for (int i = 0; i < sessions.Length; i++)
                 {
                     sessions[i].Reported(reports[i]);
                 }
 
-                Apply(view, sessions);
+                Apply(view, sessions, reports);
                 if (view.Ended)
                 {
-                    if (_toldEnd != view.Reason)
-                    {
-                        LogEnded(_log, _run, view.State, view.Reason);
-                        _toldEnd = view.Reason;
-                    }
-
                     return;
                 }
             }
@@ -120,12 +120,18 @@ internal sealed partial class RunSessions
         }
     }
 
-    /// <summary>The silo stops: the run's end is stored first, then the trainers hear of it.</summary>
-    public async Task Interrupt(string reason)
+    /// <summary>The silo stops. The run lives on: its trainers go on and come back when a silo answers again.</summary>
+    public void Disconnect()
     {
-        await _roster.Interrupt(reason);
-        EndAll(Sessions(), reason, failed: true);
+        var status = new RpcException(new Status(StatusCode.Unavailable, "the silo stops; go on, and come back to it later"));
+        foreach (var session in Sessions())
+        {
+            session.End(status);
+        }
     }
+
+    private static RpcException Evicted(string name) => new(new Status(
+        StatusCode.Aborted, $"{name} counts as lost, or came back by another session: it leaves its generation and joins anew"));
 
     private TrainerSession[] Sessions()
     {
@@ -135,16 +141,20 @@ internal sealed partial class RunSessions
         }
     }
 
-    private void Apply(RosterView view, TrainerSession[] sessions)
+    private void Apply(RosterView view, TrainerSession[] sessions, MemberReport[] reports)
     {
         if (view.Seating is { } seating)
         {
             _seating = seating;
-            _toldEnd = "";
-            _knownGeneration = seating.Generation;
-            LogBegan(_log, _run, seating.Generation, seating.Seats.Length, seating.StartStep);
+            LogFormed(_log, _run, seating.Reason);
         }
 
+        if (view.State != _toldState && view.State != RunState.Training)
+        {
+            LogState(_log, _run, view.State, view.Reason);
+        }
+
+        _toldState = view.State;
         if (view.Ended)
         {
             // Only those the answer was about: one that joined meanwhile belongs to the next life of the run.
@@ -152,17 +162,48 @@ internal sealed partial class RunSessions
             return;
         }
 
-        foreach (var session in Sessions())
+        for (int i = 0; i < sessions.Length; i++)
         {
-            if (_seating is not null)
+            Tell(sessions[i], view);
+            if (reports[i].Presence != Presence.Connected)
             {
-                session.Assign(_seating);
+                Remove(sessions[i], null);
             }
+            else if (view.Strangers.Contains(reports[i].Session))
+            {
+                Remove(sessions[i], Evicted(sessions[i].Name));
+            }
+        }
+    }
 
-            if (view.StopRequested)
-            {
-                session.Stop(view.Reason, failed: false);
-            }
+    private void Tell(TrainerSession session, RosterView view)
+    {
+        if (view.Released.Contains(session.Request.Session))
+        {
+            session.Release(view.Reason, view.State == RunState.Training ? view.Generation : 0);
+        }
+
+        if (view.State != RunState.Training)
+        {
+            session.Hold(view);
+        }
+        else if (_seating is not null)
+        {
+            session.Assign(_seating);
+        }
+
+        if (view.StopRequested)
+        {
+            session.Stop(view.Reason, failed: false);
+        }
+    }
+
+    private void Remove(TrainerSession session, RpcException? status)
+    {
+        session.End(status);
+        lock (_gate)
+        {
+            _sessions.Remove(session);
         }
     }
 
@@ -171,23 +212,18 @@ internal sealed partial class RunSessions
         foreach (var session in sessions)
         {
             session.Stop(reason, failed);
-            session.End();
-        }
-
-        lock (_gate)
-        {
-            _sessions.RemoveAll(sessions.Contains);
+            Remove(session, null);
         }
     }
 
-    [LoggerMessage(LogLevel.Information, "Run {Run}: {Trainer} (pid {ProcessId}, {Address}) joined")]
-    private static partial void LogJoined(ILogger log, string run, string trainer, int processId, string address);
+    [LoggerMessage(LogLevel.Information, "Run {Run}: {Trainer} (pid {ProcessId}, {Address}) {How}")]
+    private static partial void LogJoined(ILogger log, string run, string trainer, int processId, string address, string how);
 
-    [LoggerMessage(LogLevel.Information, "Run {Run}: generation {Generation} began with {World} trainers at step {Step}")]
-    private static partial void LogBegan(ILogger log, string run, long generation, int world, long step);
+    [LoggerMessage(LogLevel.Information, "Run {Run}: {Reason}")]
+    private static partial void LogFormed(ILogger log, string run, string reason);
 
     [LoggerMessage(LogLevel.Information, "Run {Run}: {State}. {Reason}")]
-    private static partial void LogEnded(ILogger log, string run, RunState state, string reason);
+    private static partial void LogState(ILogger log, string run, RunState state, string reason);
 
     [LoggerMessage(LogLevel.Warning, "Run {Run}: the report to its roster failed and will be repeated: {Problem}")]
     private static partial void LogReportFailed(ILogger log, string run, string problem);

@@ -9,10 +9,11 @@ using Orleans.Runtime;
 namespace DarkMatter.Silo;
 
 /// <summary>
-/// All runs with sessions at this silo. At start it ends the runs that an earlier silo left behind; at stop it ends those that still live,
-/// before the web server and the grains stop.
+/// All runs with sessions at this silo. At start it takes up the runs that an earlier silo left behind: their trainers come back to it. At stop it
+/// lets go of its trainers, before the web server and the grains stop; they go on and come back to the next.
 /// </summary>
-internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time, ILogger<SessionHub> log) : IHostedLifecycleService, IDisposable
+internal sealed partial class SessionHub(IGrainFactory grains, SiloOptions options, TimeProvider time, ILogger<SessionHub> log)
+    : IHostedLifecycleService, IDisposable
 {
     private readonly ConcurrentDictionary<string, (RunSessions Sessions, Task Loop)> _runs = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stopping = new();
@@ -38,14 +39,14 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
         }
     }
 
-    /// <summary>Ends the runs whose trainers an earlier silo took down with it.</summary>
+    /// <summary>Takes up the runs that lived when an earlier silo ended.</summary>
     public async Task StartedAsync(CancellationToken cancellationToken)
     {
         foreach (string name in await Names())
         {
             try
             {
-                await Recover(name);
+                await TakeUp(name);
             }
             catch (OrleansException exception)
             {
@@ -57,7 +58,7 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
         IsReady = true;
     }
 
-    /// <summary>Ends the runs that still live.</summary>
+    /// <summary>Lets go of the trainers of the runs that still live.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         IsReady = false;
@@ -68,7 +69,7 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
             try
             {
                 await loop.WaitAsync(cancellationToken);
-                await sessions.Interrupt("The silo was stopped while the run lived.");
+                sessions.Disconnect();
             }
             catch (Exception exception)
             {
@@ -104,14 +105,13 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
         }
     }
 
-    private async Task Recover(string name)
+    private async Task TakeUp(string name)
     {
         if (await grains.GetGrain<IRunGrain>(name).Get() is { IsLive: true } run)
         {
-            string reason = $"The silo was killed or stopped while the run was {(run.State == RunState.Waiting ? "waiting" : "training")} "
-                + $"at step {run.Progress.Step}.";
-            await grains.GetGrain<IRosterGrain>(name).Interrupt(reason);
-            LogRecovered(log, name, reason);
+            await grains.GetGrain<IRosterGrain>(name).Reopen(options.Roster);
+            LogTakenUp(log, name, run.State, run.Progress.Generation, run.Progress.Step);
+            Of(name);
         }
     }
 
@@ -137,16 +137,16 @@ internal sealed partial class SessionHub(IGrainFactory grains, TimeProvider time
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
-            // The silo stops; StoppingAsync ends the run.
+            // The silo stops; StoppingAsync lets the trainers go.
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "Run {Run} was left behind by an earlier silo and is failed now. {Reason}")]
-    private static partial void LogRecovered(ILogger log, string run, string reason);
+    [LoggerMessage(LogLevel.Information, "Run {Run} is taken up again: {State} in generation {Generation} at step {Step}; its trainers come back or are replaced")]
+    private static partial void LogTakenUp(ILogger log, string run, RunState state, long generation, long step);
 
     [LoggerMessage(LogLevel.Error, "Run {Run} cannot be read: {Problem}")]
     private static partial void LogUnreadable(ILogger log, string run, string problem);
 
-    [LoggerMessage(LogLevel.Warning, "Run {Run} could not be ended while the silo stops: {Problem}")]
+    [LoggerMessage(LogLevel.Warning, "Run {Run} could not be let go while the silo stops: {Problem}")]
     private static partial void LogStopFailed(ILogger log, string run, string problem);
 }

@@ -8,8 +8,12 @@ namespace DarkMatter.Silo;
 /// <summary>
 /// One trainer's session: what its messages said so far, and what it is still to be told. Messages only change fields here; the run's loop
 /// carries them to the grains together, some times a second.
+/// <para>
+/// Fencing: a session has a place in one generation, and speaks for that one or, until it has heard of it, for the one before. It never goes
+/// back: a message of a generation older than one it has spoken for, or newer than the one it has, ends the session.
+/// </para>
 /// </summary>
-internal sealed class TrainerSession(Join join, ObservedTime time)
+internal sealed class TrainerSession
 {
     /// <summary>Messages that may wait for a slow trainer; acknowledgements are left out first.</summary>
     private const int MaxOutgoing = 64;
@@ -23,26 +27,63 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
     private readonly Lock _gate = new();
     private readonly Channel<SiloMessage> _outgoing = Channel.CreateBounded<SiloMessage>(MaxOutgoing);
     private readonly List<StateHash> _hashes = [];
-    private MemberReport _known = new() { Name = join.Name, Incarnation = join.Incarnation, Step = join.LastStep };
-    private TimeSpan _heardAt = time.Now;
-    private long _generation;
+    private readonly ObservedTime _time;
+    private MemberReport _known;
+    private TimeSpan _heardAt;
+    private long _spoken;
+    private long _heldIn;
+    private bool _released;
     private bool _stopSent;
 
-    public string Name => join.Name;
+    public TrainerSession(Join join, ObservedTime time)
+    {
+        _time = time;
+        _heardAt = time.Now;
+        Request = new JoinRequest
+        {
+            Name = join.Name,
+            Incarnation = join.Incarnation,
+            Address = join.Address,
+            ProcessId = join.ProcessId,
+            RecipeDigest = join.RecipeDigest,
+            Generation = join.Generation,
+            LastStep = join.LastStep,
+            Session = Guid.NewGuid().ToString("N"),
+        };
+        _spoken = join.Generation;
+        _known = new MemberReport
+        {
+            Name = join.Name,
+            Incarnation = join.Incarnation,
+            Session = Request.Session,
+            Generation = join.Generation,
+            Step = Math.Max(0, join.LastStep),
+        };
+    }
 
-    public string Incarnation => join.Incarnation;
+    public JoinRequest Request { get; }
+
+    public string Name => Request.Name;
 
     /// <summary>What the trainer is to be told, in order; ends when the session is over.</summary>
     public ChannelReader<SiloMessage> Outgoing => _outgoing.Reader;
 
-    public JoinRequest Request => new()
+    /// <summary>The first answer: stand by, or an acknowledgement to one that keeps its place.</summary>
+    public void Welcome(JoinAnswer answer)
     {
-        Name = join.Name,
-        Incarnation = join.Incarnation,
-        Address = join.Address,
-        ProcessId = join.ProcessId,
-        RecipeDigest = join.RecipeDigest,
-    };
+        if (answer.KeepsPlace)
+        {
+            Tell(new SiloMessage { HeartbeatAck = new HeartbeatAck { Generation = Request.Generation } });
+            return;
+        }
+
+        lock (_gate)
+        {
+            _heldIn = Request.Generation;
+        }
+
+        Tell(new SiloMessage { Standby = ProtocolMapping.ToStandby(answer.Brief!, "prepare, and wait for a place", atOnce: true) });
+    }
 
     /// <summary>Takes a message in. True when the grains should hear of it at once.</summary>
     /// <exception cref="RpcException">ABORTED: it belongs to another generation. INVALID_ARGUMENT: it makes no sense here.</exception>
@@ -50,35 +91,57 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
     {
         lock (_gate)
         {
-            _heardAt = time.Now;
+            _heardAt = _time.Now;
             switch (message.KindCase)
             {
                 case TrainerMessage.KindOneofCase.Heartbeat:
-                    Fence(message.Heartbeat.Generation, orBefore: true);
-                    _known = _known with { Step = Math.Max(_known.Step, message.Heartbeat.Step) };
-                    _outgoing.Writer.TryWrite(new SiloMessage { HeartbeatAck = new HeartbeatAck { Generation = _generation } });
+                    NoLaterThanOurs(message.Heartbeat.Generation);
+                    Tell(new SiloMessage { HeartbeatAck = new HeartbeatAck { Generation = _known.Generation } });
                     return false;
 
                 case TrainerMessage.KindOneofCase.StepApplied:
-                    Fence(message.StepApplied.Generation);
-                    Note(message.StepApplied);
+                    if (IsOfNow(message.StepApplied.Generation))
+                    {
+                        Note(message.StepApplied);
+                    }
+
                     return false;
 
                 case TrainerMessage.KindOneofCase.StepPlan:
-                    Fence(message.StepPlan.Generation);
-                    _known = _known with { PlannedSteps = message.StepPlan.TotalSteps };
+                    if (IsOfNow(message.StepPlan.Generation))
+                    {
+                        _known = _known with { PlannedSteps = message.StepPlan.TotalSteps };
+                    }
+
+                    return true;
+
+                case TrainerMessage.KindOneofCase.GenerationBegan:
+                    if (IsOfNow(message.GenerationBegan.Generation))
+                    {
+                        _known = _known with { Beginning = ProtocolMapping.ToBeginning(message.GenerationBegan) };
+                    }
+
                     return true;
 
                 case TrainerMessage.KindOneofCase.PeerFailed:
-                    Fence(message.PeerFailed.Generation);
-                    _known = _known with
+                    if (IsOfNow(message.PeerFailed.Generation))
                     {
-                        Accuses = new Accusation { Rank = message.PeerFailed.Rank, Reason = Cut(message.PeerFailed.Reason) },
-                    };
+                        Accuse(message.PeerFailed.Rank, message.PeerFailed.Reason, message.PeerFailed.StateDiffers);
+                    }
+
+                    return true;
+
+                case TrainerMessage.KindOneofCase.Ready:
+                    Note(message.Ready);
+                    return true;
+
+                case TrainerMessage.KindOneofCase.Draining:
+                    NoLaterThanOurs(message.Draining.Generation);
+                    _known = _known with { Draining = true };
                     return true;
 
                 case TrainerMessage.KindOneofCase.Leaving:
-                    Fence(message.Leaving.Generation, orBefore: true);
+                    NoLaterThanOurs(message.Leaving.Generation);
                     Note(message.Leaving);
                     return true;
 
@@ -115,7 +178,7 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
     {
         lock (_gate)
         {
-            return _known with { SilentFor = time.Now - _heardAt, Hashes = [.. _hashes] };
+            return _known with { SilentFor = _time.Now - _heardAt, Hashes = [.. _hashes] };
         }
     }
 
@@ -128,23 +191,71 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
         }
     }
 
-    /// <summary>Tells the trainer its place, once.</summary>
+    /// <summary>Tells the trainer its place in a generation, once; or, when it had one before and has none now, that it stands by.</summary>
     public void Assign(Seating seating)
     {
-        var seat = seating.Seats.FirstOrDefault(s => s.Name == Name && s.Incarnation == Incarnation);
+        var seat = seating.Seats.FirstOrDefault(s => s.Name == Name && s.Incarnation == Request.Incarnation);
         lock (_gate)
         {
-            if (seat is null || _generation >= seating.Generation)
+            if (_known.Generation >= seating.Generation)
             {
                 return;
             }
 
-            _generation = seating.Generation;
-            _heardAt = time.Now;
-            _known = _known with { Step = seating.StartStep };
-        }
+            if (seat is null)
+            {
+                if (_known.Generation > 0 && _heldIn < _known.Generation && !_released)
+                {
+                    _heldIn = _known.Generation;
+                    Tell(new SiloMessage { Standby = ProtocolMapping.ToStandby(seating.Brief, seating.Reason, seating.AtOnce) });
+                }
 
-        _outgoing.Writer.TryWrite(new SiloMessage { Assignment = ProtocolMapping.ToAssignment(seating, seat) });
+                return;
+            }
+
+            _heardAt = _time.Now;
+            _hashes.Clear();
+            _known = _known with
+            {
+                Generation = seating.Generation,
+                Step = 0,
+                DigestStep = 0,
+                SamplesDigest = 0,
+                ComputeSeconds = 0,
+                PlannedSteps = 0,
+                Accuses = null,
+                Beginning = null,
+            };
+            Tell(new SiloMessage { Assignment = ProtocolMapping.ToAssignment(seating, seat) });
+        }
+    }
+
+    /// <summary>The run waits or is paused: asks a trainer that has a place in the generation to leave it, once.</summary>
+    public void Hold(RosterView view)
+    {
+        lock (_gate)
+        {
+            if (_known.Generation != view.Generation || _heldIn >= view.Generation || _released)
+            {
+                return;
+            }
+
+            _heldIn = view.Generation;
+            Tell(new SiloMessage { Standby = ProtocolMapping.ToStandby(view.Brief, view.Reason, view.HoldAtOnce, view.HoldWithCheckpoint) });
+        }
+    }
+
+    /// <summary>Lets a draining trainer go, once.</summary>
+    public void Release(string reason, long nextGeneration)
+    {
+        lock (_gate)
+        {
+            if (!_released)
+            {
+                _released = true;
+                Tell(new SiloMessage { Release = new Release { Reason = reason, NextGeneration = nextGeneration } });
+            }
+        }
     }
 
     /// <summary>Asks the trainer to stop, once.</summary>
@@ -152,19 +263,31 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
     {
         lock (_gate)
         {
-            if (_stopSent && !failed)
+            if (!_stopSent || failed)
             {
-                return;
+                _stopSent = true;
+                Tell(new SiloMessage { Stop = new Stop { Reason = reason, Failed = failed } });
             }
-
-            _stopSent = true;
         }
-
-        _outgoing.Writer.TryWrite(new SiloMessage { Stop = new Stop { Reason = reason, Failed = failed } });
     }
 
-    /// <summary>Ends the session after what was already said.</summary>
-    public void End() => _outgoing.Writer.TryComplete();
+    /// <summary>Ends the session after what was already said; with a status when the trainer is to know why.</summary>
+    public void End(RpcException? status = null) => _outgoing.Writer.TryComplete(status);
+
+    private void Tell(SiloMessage message)
+    {
+        bool ack = message.KindCase == SiloMessage.KindOneofCase.HeartbeatAck;
+        if (ack && _outgoing.Reader.Count >= MaxOutgoing / 2)
+        {
+            return;
+        }
+
+        if (!_outgoing.Writer.TryWrite(message) && !ack)
+        {
+            // It reads nothing: what it does not hear now it must not miss for ever.
+            End(new RpcException(new Status(StatusCode.Unavailable, $"{Name} does not read what it is told: come back")));
+        }
+    }
 
     private void Note(StepApplied applied)
     {
@@ -173,12 +296,16 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
             return;
         }
 
+        bool digests = applied.SamplesDigest != 0;
         _known = _known with
         {
             Step = applied.Step,
             Loss = applied.Loss,
             ImagesPerSecond = applied.ImagesPerSecond,
             EmbeddingStd = applied.EmbeddingStd,
+            ComputeSeconds = applied.ComputeSeconds,
+            DigestStep = digests ? applied.Step : _known.DigestStep,
+            SamplesDigest = digests ? applied.SamplesDigest : _known.SamplesDigest,
         };
         if (applied.StateHash.Length > 0)
         {
@@ -191,23 +318,60 @@ internal sealed class TrainerSession(Join join, ObservedTime time)
         }
     }
 
+    // Prepared for a place. From one that trained in its generation it means more: it has left it, whatever else it says.
+    private void Note(Ready ready)
+    {
+        if (_known.Generation > 0 && _spoken == _known.Generation && _heldIn < _known.Generation)
+        {
+            Accuse(-1, ready.Reason.Length > 0 ? ready.Reason : "it left its generation", stateDiffers: false);
+        }
+
+        _known = _known with { Prepared = true, Step = _known.Generation > 0 ? _known.Step : Math.Max(0, ready.LastStep) };
+    }
+
     private void Note(Leaving leaving) => _known = _known with
     {
-        Step = Math.Max(_known.Step, leaving.Step),
+        Step = leaving.Generation == _known.Generation ? Math.Max(_known.Step, leaving.Step) : _known.Step,
         Reason = Cut(leaving.Reason),
-        Presence = leaving.Failed ? Presence.Failed : leaving.Completed ? Presence.Completed : Presence.Left,
+        RunFailed = leaving.RunFailed,
+        Presence = leaving.Failed || leaving.RunFailed ? Presence.Failed : leaving.Completed ? Presence.Completed : Presence.Left,
     };
+
+    private void Accuse(int rank, string reason, bool stateDiffers)
+    {
+        if (_known.Accuses is null)
+        {
+            _known = _known with { Accuses = new Accusation { Rank = rank, Reason = Cut(reason), StateDiffers = stateDiffers } };
+        }
+    }
 
     private static string Cut(string text) => text.Length <= MaxReason ? text : text[..MaxReason] + "…";
 
-    // Messages sent before the assignment arrived carry generation 0.
-    private void Fence(long generation, bool orBefore = false)
+    // A message of the generation before counts no more; one that went back, or ahead, ends the session.
+    private bool IsOfNow(long generation)
     {
-        if (generation != _generation && !(orBefore && generation == 0))
+        NoLaterThanOurs(generation);
+        if (generation < _spoken)
         {
-            throw new RpcException(new Status(
-                StatusCode.Aborted,
-                $"{Name} speaks for generation {generation}, but its generation is {_generation}: what it did there does not count"));
+            throw Stale(generation);
         }
+
+        _spoken = generation;
+        return generation == _known.Generation && generation > 0;
     }
+
+    // Said from a timer, or before the assignment was there: an older generation is no offence.
+    private void NoLaterThanOurs(long generation)
+    {
+        if (generation > _known.Generation)
+        {
+            throw Stale(generation);
+        }
+
+        _spoken = Math.Max(_spoken, generation);
+    }
+
+    private RpcException Stale(long generation) => new(new Status(
+        StatusCode.Aborted,
+        $"{Name} speaks for generation {generation}, but its generation is {_known.Generation}: what it did there does not count"));
 }

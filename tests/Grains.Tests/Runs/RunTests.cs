@@ -19,7 +19,8 @@ public sealed class RunTests
 
     private static RunRecord Trained(long step = 57)
     {
-        var run = Run.BeginGeneration(Created(), new GenerationRecord { Number = 1, Trainers = ["a", "b"], Lanes = 8, Reason = "began" });
+        var formed = Run.BeginGeneration(Created(), new GenerationRecord { Number = 1, Trainers = ["a", "b"], Lanes = 8, Reason = "formed" }, []);
+        var run = Run.Began(formed, new GenerationBeginning { Generation = 1, Source = "fresh" }, default);
         return Run.Report(run, new RunProgress { Generation = 1, Step = step, Members = [new MemberView { Name = "a", Alive = true }] });
     }
 
@@ -68,9 +69,9 @@ public sealed class RunTests
     [Fact]
     public void BeginGeneration_NotNewerOrNotLive_IsAnError()
     {
-        Should.Throw<InvalidOperationException>(() => Run.BeginGeneration(Trained(), new GenerationRecord { Number = 1 }));
+        Should.Throw<InvalidOperationException>(() => Run.BeginGeneration(Trained(), new GenerationRecord { Number = 1 }, []));
         Should.Throw<InvalidOperationException>(
-            () => Run.BeginGeneration(Run.End(Trained(), RunState.Failed, "x."), new GenerationRecord { Number = 2 }));
+            () => Run.BeginGeneration(Run.End(Trained(), RunState.Failed, "x."), new GenerationRecord { Number = 2 }, []));
     }
 
     [Fact]
@@ -113,7 +114,7 @@ public sealed class RunTests
         run.Plan.World.ShouldBe(3);
         run.Generation.ShouldBe(1);
 
-        var again = Run.BeginGeneration(run, new GenerationRecord { Number = 2, StartStep = 40 });
+        var again = Run.BeginGeneration(run, new GenerationRecord { Number = 2, StartStep = 40 }, []);
         again.Generations.Select(g => (g.Number, g.StartStep, g.CommittedStep)).ShouldBe([(1L, 0L, 57L), (2L, 40L, 40L)]);
     }
 
