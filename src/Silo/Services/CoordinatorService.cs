@@ -35,6 +35,8 @@ internal sealed partial class CoordinatorService(
 
     public override Task<QuarantineResponse> ReportQuarantine(QuarantineReport request, ServerCallContext context) => Answer(() => ReportQuarantine(request));
 
+    public override Task<ReportPartResponse> ReportPart(ReportPartRequest request, ServerCallContext context) => Answer(() => ReportPart(request));
+
     public override Task<RunStatus> PublishCheckpoint(PublishCheckpointRequest request, ServerCallContext context) => Answer(() => PublishCheckpoint(request));
 
     private async Task<RunStatus> CreateRun(CreateRunRequest request)
@@ -203,6 +205,27 @@ internal sealed partial class CoordinatorService(
         }
 
         return new QuarantineResponse { Total = await Run(request.Run).NoteQuarantined(added) };
+    }
+
+    private async Task<ReportPartResponse> ReportPart(ReportPartRequest request)
+    {
+        await Existing(request.Run);
+        var answer = await grains.GetGrain<ICheckpointGrain>(request.Run).ReportPart(new CheckpointPartReport
+        {
+            Generation = request.Generation,
+            Step = request.Step,
+            Rank = request.Rank,
+            World = request.World,
+            Files = [.. request.Parts.Select(part => new CheckpointFileRecord { Name = part.Name, Bytes = part.Bytes, Sha256 = part.Sha256 })],
+        });
+        if (answer.Refusal != Refusal.None)
+        {
+            throw ProtocolMapping.ToException(answer.Refusal, answer.Message);
+        }
+
+        var response = new ReportPartResponse { Complete = answer.Complete };
+        response.Parts.AddRange(answer.Files.Select(file => new CheckpointPart { Name = file.Name, Bytes = file.Bytes, Sha256 = file.Sha256 }));
+        return response;
     }
 
     private async Task<RunStatus> PublishCheckpoint(PublishCheckpointRequest request) =>

@@ -206,7 +206,17 @@ public sealed class AzureBlobs(BlobContainerClient container, string prefix, Ret
         }
     }
 
-    private Task<T> Repeated<T>(Func<Task<T>> request, CancellationToken cancellationToken) => retry.RunAsync(request, IsTransient, cancellationToken);
+    private async Task<T> Repeated<T>(Func<Task<T>> request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await retry.RunAsync(request, IsTransient, cancellationToken);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new IOException("no answer in time", e);
+        }
+    }
 
     /// <summary>No answer, too slow, too many, or the service's own fault. A cancelled request that nobody cancelled ran into its timeout.</summary>
     private static bool IsTransient(Exception e) => e switch

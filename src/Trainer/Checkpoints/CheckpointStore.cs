@@ -167,6 +167,15 @@ public sealed class CheckpointStore(ICheckpointBlobs blobs) : IDisposable
             await blobs.DeleteAsync(blob.Name, cancellationToken);
     }
 
+    /// <summary>Deletes a checkpoint that was just published, unless another has taken its place.</summary>
+    /// <exception cref="IOException">The place cannot be reached.</exception>
+    public async Task WithdrawAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken)
+    {
+        var json = await CheckpointContents.ReadSmallAsync(blobs, $"{FolderOf(checkpoint.Step)}/{CheckpointNames.Manifest}", cancellationToken);
+        if (json is not null && SHA256.HashData(json).AsSpan().SequenceEqual(checkpoint.ManifestSha256))
+            await DeleteAsync(checkpoint.Step, cancellationToken);
+    }
+
     /// <summary>Deletes all checkpoints: the run starts over.</summary>
     /// <exception cref="IOException">The place cannot be reached.</exception>
     public async Task ClearAsync(CancellationToken cancellationToken)

@@ -180,8 +180,13 @@ public sealed class CheckpointWriter : IDisposable
             World = _options.World,
         };
         var published = await _store.PublishAsync(manifest, cancellationToken);
+        if (!await _coordinator.PublishAsync(published, cancellationToken))
+        {
+            await _store.WithdrawAsync(published, cancellationToken);
+            throw new CheckpointException($"checkpoint of step {progress.Step}, generation {_options.Generation}: the run has gone on from an earlier step meanwhile; it is deleted");
+        }
+
         LatestPath = published.Path;
-        await _coordinator.PublishAsync(published, cancellationToken);
         try
         {
             await _store.CollectAsync(await _store.ReadManifestAsync(progress.Step, cancellationToken), _options.Retention, cancellationToken);

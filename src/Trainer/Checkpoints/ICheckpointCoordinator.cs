@@ -22,12 +22,13 @@ public sealed record PublishedCheckpoint(long Step, string Path, byte[] Manifest
 public interface ICheckpointCoordinator
 {
     /// <summary>Reports one rank's part. Reporting the same again gives the same answer.</summary>
-    /// <exception cref="CheckpointException">The generation is over, or the record cannot be reached in time.</exception>
+    /// <exception cref="CheckpointException">The part is refused, or the record cannot be reached in time.</exception>
     Task<PartsCollected> ReportPartAsync(PartReport part, CancellationToken cancellationToken);
 
     /// <summary>Makes a visible checkpoint the run's newest; durable when it returns.</summary>
-    /// <exception cref="CheckpointException">The generation is over, or the record cannot be reached in time.</exception>
-    Task PublishAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken);
+    /// <returns>False when the run has left the branch that the checkpoint is of; it must disappear then.</returns>
+    /// <exception cref="CheckpointException">The record cannot be reached in time.</exception>
+    Task<bool> PublishAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken);
 }
 
 /// <summary>Coordinates a world of one: every part completes its checkpoint.</summary>
@@ -39,5 +40,9 @@ public sealed class SoloCheckpoints(Func<PublishedCheckpoint, CancellationToken,
         Task.FromResult(new PartsCollected(Complete: true, part.Files));
 
     /// <inheritdoc/>
-    public Task PublishAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken) => published(checkpoint, cancellationToken);
+    public async Task<bool> PublishAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken)
+    {
+        await published(checkpoint, cancellationToken);
+        return true;
+    }
 }

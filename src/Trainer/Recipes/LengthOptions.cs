@@ -26,11 +26,8 @@ public sealed record LengthOptions
     /// <summary>Key <c>sync_bn</c>: batch normalisation over the global batch. Default true: any number of trainers then trains as one.</summary>
     public bool SyncBatchNorm { get; init; } = true;
 
-    /// <summary>Key <c>checkpoint_every</c>: steps between checkpoints; 0 keeps only the last. Default 500.</summary>
+    /// <summary>Key <c>checkpoint_every</c>: steps between checkpoints; 0 writes only the last. Default 500.</summary>
     public long CheckpointEvery { get; init; } = 500;
-
-    /// <summary>Key <c>checkpoints_kept</c>: checkpoints that stay on disk, 1 and above. Default 3.</summary>
-    public int CheckpointsKept { get; init; } = 3;
 
     /// <summary>Key <c>hash_every</c>: steps between comparisons of the trainers' states; 0 for never. Default 100.</summary>
     public long HashEvery { get; init; } = 100;

@@ -1,4 +1,5 @@
 using DarkMatter.Data;
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
@@ -41,8 +42,11 @@ public sealed record Recipe
     /// <summary>Section <c>optimizer</c>: update rule and schedule.</summary>
     public OptimizerOptions Optimizer { get; init; } = new();
 
-    /// <summary>Section <c>train</c>: batch, length, precision, checkpoints.</summary>
+    /// <summary>Section <c>train</c>: batch, length, precision, how often a checkpoint is taken.</summary>
     public LengthOptions Train { get; init; } = new();
+
+    /// <summary>Section <c>checkpoints</c>: where they lie and which stay.</summary>
+    public CheckpointOptions Checkpoints { get; init; } = new();
 
     /// <summary>Section <c>evaluation</c>: how features are judged after training.</summary>
     public EvaluationOptions Evaluation { get; init; } = new();

@@ -30,7 +30,7 @@ internal static partial class RecipeRules
             reading.ProblemWith("evaluation.knn.k", Format($"evaluation.knn.k is {recipe.Evaluation.Knn.K}, more neighbours than the {recipe.Evaluation.Bank} images of evaluation.bank"));
         }
         // The parts know more about themselves than the schema does; theirs begin with the key.
-        foreach (var problem in recipe.Model.Problems().Concat(recipe.SimClr.Problems()).Concat(recipe.Optimizer.Problems()).Concat(recipe.Evaluation.Knn.Problems()))
+        foreach (var problem in recipe.Model.Problems().Concat(recipe.SimClr.Problems()).Concat(recipe.Optimizer.Problems()).Concat(recipe.Evaluation.Knn.Problems()).Concat(recipe.Checkpoints.Problems()))
         {
             reading.ProblemWith(problem.Split(':')[0], problem);
         }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using DarkMatter.Data;
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
@@ -11,6 +12,7 @@ namespace DarkMatter.Trainer.Recipes;
 internal static class RecipeSchema
 {
     private const int MostViews = 16;
+    private const int MostKept = 1_000_000;
 
     public static Recipe Read(RecipeSection top, Recipe d)
     {
@@ -23,12 +25,15 @@ internal static class RecipeSchema
             Model = top.Section("model", d.Model, Model),
         };
         var (method, simClr) = top.Section("method", (d.Method, d.SimClr), Method);
+        var optimizer = top.Section("optimizer", d.Optimizer, Optimizer);
+        var (train, kept) = top.Section("train", (d.Train, default(int?)), Train);
         return recipe with
         {
             Method = method,
             SimClr = simClr,
-            Optimizer = top.Section("optimizer", d.Optimizer, Optimizer),
-            Train = top.Section("train", d.Train, Train),
+            Optimizer = optimizer,
+            Train = train,
+            Checkpoints = top.Section("checkpoints", d.Checkpoints with { KeepLast = kept ?? d.Checkpoints.KeepLast }, Checkpoints),
             Evaluation = top.Section("evaluation", d.Evaluation, Evaluation),
             Local = top.Section("local", d.Local, Local),
         };
@@ -38,6 +43,7 @@ internal static class RecipeSchema
     public static bool MayChangeOnResume(string name) =>
         name is "name" or "data.dataset" or "data.evaluation" or "data.prefetch" or "data.workers"
             or "train.budget" or "train.checkpoint_every" or "train.checkpoints_kept" or "train.hash_every"
+        || name.StartsWith("checkpoints.", StringComparison.Ordinal)
         || name.StartsWith("data.source.", StringComparison.Ordinal)
         || name.StartsWith("data.evaluation_source.", StringComparison.Ordinal)
         || name.StartsWith("evaluation.", StringComparison.Ordinal)
@@ -144,6 +150,9 @@ internal static class RecipeSchema
         FinalLearningRate = s.Real("final_lr", d.FinalLearningRate, 0, 1),
     };
 
+    private static (LengthOptions Options, int? Kept) Train(RecipeSection s, (LengthOptions Options, int? Kept) d) =>
+        (Train(s, d.Options), s.FormerCount("checkpoints_kept", 1, MostKept));
+
     private static LengthOptions Train(RecipeSection s, LengthOptions d) => new()
     {
         Batch = s.Count("batch", d.Batch, 2, 1 << 20),
@@ -153,9 +162,19 @@ internal static class RecipeSchema
         Precision = s.Choice("precision", d.Precision),
         SyncBatchNorm = s.Switch("sync_bn", d.SyncBatchNorm),
         CheckpointEvery = s.Whole("checkpoint_every", d.CheckpointEvery, 0, 1L << 40),
-        CheckpointsKept = s.Count("checkpoints_kept", d.CheckpointsKept, 1, 1_000_000),
         HashEvery = s.Whole("hash_every", d.HashEvery, 0, 1L << 40),
         BucketBytes = s.Count("bucket_bytes", d.BucketBytes, 1024, 1 << 30),
+    };
+
+    private static CheckpointOptions Checkpoints(RecipeSection s, CheckpointOptions d) => new()
+    {
+        Store = s.Choice("store", d.Store),
+        Container = s.Words("container", d.Container),
+        Prefix = s.Words("prefix", d.Prefix),
+        Account = s.Words("account", d.Account),
+        ConnectionEnv = s.Words("connection_env", d.ConnectionEnv),
+        KeepLast = s.Count("keep_last", d.KeepLast, 1, MostKept),
+        KeepEvery = s.Whole("keep_every", d.KeepEvery, 0, 1L << 40),
     };
 
     private static EvaluationOptions Evaluation(RecipeSection s, EvaluationOptions d) => new()

@@ -71,6 +71,14 @@ internal sealed class RecipeSection
     /// <summary>A whole number that fits an <see cref="int"/>.</summary>
     public int Count(string key, int value, int min = 0, int max = int.MaxValue) => (int)Whole(key, value, min, max);
 
+    /// <summary>A whole number whose option has another name now: old recipes still give it, and the resolved recipe has it under its new name.</summary>
+    public int? FormerCount(string key, int min, int max)
+    {
+        var value = Count(key, min, min, max);
+        Resolved.Entries.RemoveAt(Resolved.Entries.Count - 1);
+        return given.Find(key) is null ? null : value;
+    }
+
     /// <summary>true or false.</summary>
     public bool Switch(string key, bool value)
     {

@@ -17,11 +17,20 @@ public sealed class CheckpointPublicationTests
     [Fact]
     public void Refuse_OlderOrDifferent_SaysWhy()
     {
-        CheckpointPublication.Refuse(At(5, 2), At(6, 1))!.Value.Refusal.ShouldBe(Refusal.StaleGeneration);
         CheckpointPublication.Refuse(At(5), At(4))!.Value.Refusal.ShouldBe(Refusal.FailedPrecondition);
         CheckpointPublication.Refuse(At(5), At(5) with { Path = "/other" })!.Value.Refusal.ShouldBe(Refusal.FailedPrecondition);
         CheckpointPublication.Refuse(null, At(5) with { ManifestSha256 = "00" })!.Value.Message.ShouldContain("SHA-256 has 1 bytes");
         CheckpointPublication.Refuse(null, At(0))!.Value.Refusal.ShouldBe(Refusal.InvalidArgument);
         CheckpointPublication.Refuse(null, At(5) with { Path = " " })!.Value.Refusal.ShouldBe(Refusal.InvalidArgument);
+    }
+
+    [Fact]
+    public void Newest_AnUploadThatOutlivedItsGeneration_IsNotTheNewestAgain()
+    {
+        CheckpointPublication.Refuse(At(500, 2), At(400, 1)).ShouldBeNull("the ledger decides whether it counts");
+        CheckpointPublication.Newest(At(500, 2), At(400, 1)).ShouldBe(At(500, 2));
+        CheckpointPublication.Newest(At(300, 2), At(400, 1)).ShouldBe(At(400, 1));
+        CheckpointPublication.Newest(At(500, 1), At(400, 2)).ShouldBe(At(400, 2));
+        CheckpointPublication.Newest(null, At(1)).ShouldBe(At(1));
     }
 }

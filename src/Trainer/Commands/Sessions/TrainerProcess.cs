@@ -189,7 +189,7 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
             Optimizer = recipe.Optimizer,
             RunDirectory = options.RunFolder,
             CheckpointEvery = recipe.Train.CheckpointEvery,
-            CheckpointsKept = recipe.Train.CheckpointsKept,
+            CheckpointsKept = recipe.Checkpoints.KeepLast,
             ResumeFrom = assignment.CheckpointPath.Length > 0 ? assignment.CheckpointPath : null,
             Recipe = assignment.RecipeYaml,
             HashEvery = recipe.Train.HashEvery,
