@@ -118,23 +118,15 @@ public sealed class CheckpointStore(ICheckpointBlobs blobs) : IDisposable
     /// <param name="note">Told of each one that is passed over, and why.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <exception cref="IOException">The place cannot be reached.</exception>
-    public async Task<OpenCheckpoint?> OpenNewestWholeAsync(Action<string> note, CancellationToken cancellationToken)
-    {
-        foreach (var (step, _) in (await ListAsync(cancellationToken)).Reverse())
-        {
-            try
-            {
-                return await OpenAsync(step, cancellationToken);
-            }
-            catch (CheckpointException e)
-            {
-                note($"passing over a broken checkpoint: {e.Message}");
-            }
-        }
+    public Task<OpenCheckpoint?> OpenNewestWholeAsync(Action<string> note, CancellationToken cancellationToken) =>
+        NewestAsync(step => OpenAsync(step, cancellationToken), note, cancellationToken);
 
-        return null;
-    }
-
+    /// <summary>The newest checkpoint that is whole, without making its files readable here; null when there is none.</summary>
+    /// <param name="note">Told of each one that is passed over, and why.</param>
+    /// <param name="cancellationToken">Ends the search.</param>
+    /// <exception cref="IOException">The place cannot be reached.</exception>
+    public Task<CheckpointManifest?> FindNewestWholeAsync(Action<string> note, CancellationToken cancellationToken) =>
+        NewestAsync(step => VerifyAsync(step, cancellationToken), note, cancellationToken);
     /// <summary>
     /// Deletes what <paramref name="retention"/> lets go, and what attempts that came to nothing have left behind, after
     /// <paramref name="newest"/> was published.
@@ -194,6 +186,24 @@ public sealed class CheckpointStore(ICheckpointBlobs blobs) : IDisposable
 
     /// <summary>Frees the place.</summary>
     public void Dispose() => blobs.Dispose();
+
+    private async Task<T?> NewestAsync<T>(Func<long, Task<T>> read, Action<string> note, CancellationToken cancellationToken)
+        where T : class
+    {
+        foreach (var (step, _) in (await ListAsync(cancellationToken)).Reverse())
+        {
+            try
+            {
+                return await read(step);
+            }
+            catch (CheckpointException e)
+            {
+                note($"passing over a broken checkpoint: {e.Message}");
+            }
+        }
+
+        return null;
+    }
 
     private static string FolderOf(long step) => step.ToString(CultureInfo.InvariantCulture);
 

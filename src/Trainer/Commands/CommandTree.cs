@@ -65,6 +65,7 @@ public static class CommandTree
             EvaluateCommand.Create(),
             ExportCommand.Create(),
             RunsCommand.Create(),
+            CheckpointsCommand.Create(),
             AuditCommand.Create(),
             SiloCommand.Create(),
             TrainerCommand.Create(),
@@ -102,7 +103,7 @@ public static class CommandTree
             case Sessions.SessionEndedException session:
                 Console.Error.WriteLine("darkmatter: " + session.Message);
                 return session.ExitCode;
-            case RecipeException or DatasetException or CheckpointException or SiloStartException:
+            case RecipeException or DatasetException or CheckpointException or CheckpointBlobException or SiloStartException:
                 Console.Error.WriteLine("darkmatter: " + e.Message);
                 return ExitCode.BadRequest;
             case TrainingDivergedException or StateDivergedException:

@@ -28,16 +28,16 @@ internal static class EvaluateCommand
         command.SetAction(async (parsed, _) =>
         {
             using var interruption = new Interruption();
-            var found = TrainedWeights.Find(parsed.GetRequiredValue(weights));
+            var screen = Output.OfProcess();
+            using var found = await TrainedWeights.FindAsync(parsed.GetRequiredValue(weights), screen.Line, interruption.Token);
             var options = found.Recipe(parsed.GetValue(recipe.Recipe), parsed.GetValue(recipe.Set) ?? []).Recipe;
             if (options.Data.Evaluation.Length == 0)
             {
                 throw new CommandException(ExitCode.BadRequest, "data.evaluation is not set in the recipe: there is nothing to evaluate on. Give it with --set data.evaluation=DIR");
             }
-            var screen = Output.OfProcess();
             await Datasets.EnsureAsync("data.dataset", options.Data.Dataset, options.Data.Source, screen, interruption.Token);
             await Datasets.EnsureAsync("data.evaluation", options.Data.Evaluation, options.Data.EvaluationSource, screen, interruption.Token);
-            var result = new EncoderEvaluation(options, screen).Run(found.Path, options.Data.Dataset, options.Data.Evaluation, limit: null, interruption.Token);
+            var result = new EncoderEvaluation(options, screen).Run(found.Files, options.Data.Dataset, options.Data.Evaluation, limit: null, interruption.Token);
             Console.WriteLine(parsed.GetValue(json)
                 ? JsonSerializer.Serialize(new Dictionary<string, double>
                 {

@@ -25,11 +25,11 @@ internal static class ExportCommand
                 result.AddError($"--output is '{path}', but the file's name ends in .safetensors");
             }
         });
-        command.SetAction(parsed =>
+        command.SetAction(async (parsed, cancellation) =>
         {
-            var found = TrainedWeights.Find(parsed.GetRequiredValue(weights));
+            using var found = await TrainedWeights.FindAsync(parsed.GetRequiredValue(weights), Output.OfProcess().Line, cancellation);
             var path = parsed.GetRequiredValue(output);
-            Finishing.Export(found.Recipe(null, []).Recipe, found.Path, path);
+            Finishing.Export(found.Recipe(null, []).Recipe, found.Files, path);
             Console.WriteLine(path);
             return ExitCode.Done;
         });

@@ -17,15 +17,14 @@ internal sealed class Finishing(PretrainRequest request, RunFolder folder, Outpu
 
     /// <summary>Does all of it, and writes <c>summary.json</c> and <c>report.html</c>.</summary>
     public Task<RunSummary> RunAsync(
-        Recipe recipe, Catalog catalog, bool evaluate, RunStatus? status, (long Step, string Path) trained, TimePlan? plan, Stopwatch clock, CancellationToken stop) =>
+        Recipe recipe, Catalog catalog, bool evaluate, RunStatus? status, OpenCheckpoint trained, TimePlan? plan, Stopwatch clock, CancellationToken stop) =>
         Task.Factory.StartNew(() => Run(recipe, catalog, evaluate, status, trained, plan, clock, stop), stop, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private RunSummary Run(
-        Recipe recipe, Catalog catalog, bool evaluate, RunStatus? status, (long Step, string Path) trained, TimePlan? plan, Stopwatch clock, CancellationToken stop)
+        Recipe recipe, Catalog catalog, bool evaluate, RunStatus? status, OpenCheckpoint trained, TimePlan? plan, Stopwatch clock, CancellationToken stop)
     {
-        var weights = Path.Combine(trained.Path, CheckpointFolder.ModelName);
-        EncoderScores? knn = evaluate ? new EncoderEvaluation(recipe, output).Run(weights, recipe.Data.Dataset, recipe.Data.Evaluation, plan?.EvaluationAfter(clock.Elapsed), stop) : null;
-        Export(recipe, weights, folder.ExportPath);
+        EncoderScores? knn = evaluate ? new EncoderEvaluation(recipe, output).Run(trained.ModelFiles, recipe.Data.Dataset, recipe.Data.Evaluation, plan?.EvaluationAfter(clock.Elapsed), stop) : null;
+        Export(recipe, trained.ModelFiles, folder.ExportPath);
 
         var rows = File.Exists(folder.StepsPath) ? StepLog.Read(folder.StepsPath).ToList() : [];
         var canonical = File.ReadAllText(folder.RecipePath);
@@ -59,7 +58,7 @@ internal sealed class Finishing(PretrainRequest request, RunFolder folder, Outpu
     }
 
     /// <summary>Writes the backbone of a checkpoint with torchvision's names.</summary>
-    public static void Export(Recipe recipe, string weights, string path)
+    public static void Export(Recipe recipe, IReadOnlyList<string> weights, string path)
     {
         using var backbone = BackboneExport.Read(recipe.Model, weights, TorchStack.Current);
         BackboneExport.Write(backbone, path, EncoderEvaluation.Floats(recipe.Data.Mean), EncoderEvaluation.Floats(recipe.Data.Std), recipe.Views[0].View.Size);

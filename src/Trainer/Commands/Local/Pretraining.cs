@@ -36,47 +36,43 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
         var plan = whole is { } time ? TimePlan.Split(time, evaluation is not null) : null;
         var original = folder.Prepare(request.Run, recipe, request.Resume, request.Overwrite);
         var running = ResolvedRecipe.Parse(original, folder.RecipePath, folder.Path);
-        var resumeFrom = request.Resume ? NewestWhole(folder) : null;
+        using var checkpoints = CheckpointStores.Open(running.Recipe.Checkpoints, request.Run, folder.Path);
+        var manifest = await PrepareAsync(checkpoints, stop);
+        (long Step, string Path)? resumeFrom = manifest is null ? null : (manifest.Progress.Step, checkpoints.PathOf(manifest.Progress.Step));
         Introduce(recipe.Recipe, catalog, folder, resumeFrom, whole);
 
         DateTime? trainUntil = plan is null ? null : DateTime.UtcNow + (plan.TrainUntil - clock.Elapsed);
-        var status = await TrainAsync(folder, running, catalog, resumeFrom, trainUntil, stop);
-        var trained = CheckpointFolder.All(folder.Path) is { Count: > 0 } all
-            ? all[^1]
-            : throw new CommandException(ExitCode.Failed, $"run '{request.Run}' completed without a checkpoint in {folder.Path}; its logs say more");
+        var status = manifest is { Progress: { } progress } && progress.Step >= progress.TotalSteps
+            ? NothingToTrain(progress)
+            : await new LocalTraining(request, folder, output).RunAsync(running, catalog, resumeFrom, trainUntil, stop);
+        using var trained = await checkpoints.OpenNewestWholeAsync(output.Line, stop)
+            ?? throw new CommandException(ExitCode.Failed, $"run '{request.Run}' completed without a checkpoint in {checkpoints.Location}; its logs say more");
         var finishing = new Finishing(request, folder, output);
         return await finishing.RunAsync(recipe.Recipe, catalog, evaluation is not null, status, trained, plan, clock, stop);
     }
 
-    private async Task<RunStatus?> TrainAsync(RunFolder folder, ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, DateTime? trainUntil, CancellationToken stop)
+    private RunStatus? NothingToTrain(TrainingProgress progress)
     {
-        if (resumeFrom is { } checkpoint)
-        {
-            var progress = CheckpointFolder.ReadManifest(checkpoint.Path).Progress;
-            if (progress.Step >= progress.TotalSteps)
-            {
-                output.Line($"the run has made all of its {progress.TotalSteps} steps; what is left is to evaluate it");
-                return null;
-            }
-        }
-        return await new LocalTraining(request, folder, output).RunAsync(recipe, catalog, resumeFrom, trainUntil, stop);
+        output.Line($"the run has made all of its {progress.TotalSteps} steps; what is left is to evaluate it");
+        return null;
     }
 
-    /// <summary>The newest checkpoint whose files are all there and unchanged; the broken ones above it are named.</summary>
-    private (long Step, string Path)? NewestWhole(RunFolder folder)
+    /// <summary>
+    /// The newest checkpoint to go on from, if any; the broken ones above it are named. A run that starts over has none: what an earlier run
+    /// of this name left in a blob store goes, as its folder does.
+    /// </summary>
+    private async Task<CheckpointManifest?> PrepareAsync(CheckpointStore checkpoints, CancellationToken stop)
     {
-        foreach (var (step, path) in CheckpointFolder.All(folder.Path).Reverse())
+        if (request.Resume)
         {
-            try
-            {
-                CheckpointFolder.Verify(path);
-                return (step, path);
-            }
-            catch (CheckpointException e)
-            {
-                output.Line($"passing over a broken checkpoint: {e.Message}");
-            }
+            return await checkpoints.FindNewestWholeAsync(output.Line, stop);
         }
+        if (await checkpoints.ListAsync(stop) is { Count: > 0 } left && !request.Overwrite)
+        {
+            throw new CommandException(ExitCode.BadRequest,
+                $"run '{request.Run}' has {left.Count} checkpoints already in {checkpoints.Location}. Start it over (--overwrite), or give this run another name (--run)");
+        }
+        await checkpoints.ClearAsync(stop);
         return null;
     }
 

@@ -28,12 +28,12 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
     private const int TimedImages = 512;
 
     /// <summary>Evaluates the backbone of a checkpoint or an export.</summary>
-    /// <param name="weights">model.safetensors of a checkpoint, or an export.</param>
+    /// <param name="weights">The model files of a checkpoint, or an export.</param>
     /// <param name="bankPath">Labelled images the neighbours come from.</param>
     /// <param name="queryPath">Labelled images asked about.</param>
     /// <param name="limit">Time it may take: a smaller bank is used when the whole would take longer. Null: the whole.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public EncoderScores Run(string weights, string bankPath, string queryPath, TimeSpan? limit, CancellationToken cancellationToken)
+    public EncoderScores Run(IReadOnlyList<string> weights, string bankPath, string queryPath, TimeSpan? limit, CancellationToken cancellationToken)
     {
         var stack = TorchStack.Current;
         stack.SetThreads(Environment.ProcessorCount);
