@@ -14,7 +14,8 @@ public static class SiloArguments
           --bind ADDRESS       address to listen on (default 127.0.0.1)
           --state DIR          folder of what survives a restart (default ./state)
           --failure-timeout S  seconds of silence after which a trainer is lost (default 2)
-          --join-timeout S     seconds a run waits for its trainers (default 120)
+          --join-timeout S     seconds a run waits for all wanted trainers before it begins with fewer (default 120)
+          --return-timeout S   seconds trainers have to come back after a restart of the silo (default 10)
           --stop-timeout S     seconds that stopping may take (default 10)
           --parent-pipe        stop when standard input ends
           --help               this text
@@ -23,7 +24,7 @@ public static class SiloArguments
         """;
 
     private static readonly string[] s_names =
-        ["--port", "--http-port", "--bind", "--state", "--failure-timeout", "--join-timeout", "--stop-timeout", "--parent-pipe", "--help"];
+        ["--port", "--http-port", "--bind", "--state", "--failure-timeout", "--join-timeout", "--return-timeout", "--stop-timeout", "--parent-pipe", "--help"];
 
     /// <summary>The options, and everything that is wrong with the arguments.</summary>
     public static (SiloOptions Options, IReadOnlyList<string> Problems) Parse(IReadOnlyList<string> arguments)
@@ -63,6 +64,7 @@ public static class SiloArguments
         "--state" => options with { StateDirectory = value },
         "--failure-timeout" => options with { FailureTimeout = Seconds(name, value, options.FailureTimeout, problems) },
         "--join-timeout" => options with { JoinTimeout = Seconds(name, value, options.JoinTimeout, problems) },
+        "--return-timeout" => options with { ReturnTimeout = Seconds(name, value, options.ReturnTimeout, problems) },
         "--stop-timeout" => options with { StopTimeout = Seconds(name, value, options.StopTimeout, problems) },
         _ => options,
     };

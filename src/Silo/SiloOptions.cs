@@ -21,8 +21,11 @@ public sealed record SiloOptions
     /// <summary>Silence after which a trainer counts as lost. Default 2 s; at least 200 ms.</summary>
     public TimeSpan FailureTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long a run waits for all its trainers. Default 2 min; at least 1 s.</summary>
+    /// <summary>How long a run waits for all wanted trainers before it begins with fewer. Default 2 min; at least 1 s.</summary>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>How long trainers have to come back after a restart of the silo before they count as lost. Default 10 s; at least 1 s.</summary>
+    public TimeSpan ReturnTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How long stopping may take: calls under way end, grains write their state. Default 10 s; at least 1 s.</summary>
     public TimeSpan StopTimeout { get; init; } = TimeSpan.FromSeconds(10);
@@ -31,7 +34,7 @@ public sealed record SiloOptions
     public bool ParentPipe { get; init; }
 
     /// <summary>The roster's part of these options.</summary>
-    public RosterOptions Roster => new() { FailureTimeout = FailureTimeout, JoinTimeout = JoinTimeout };
+    public RosterOptions Roster => new() { FailureTimeout = FailureTimeout, JoinTimeout = JoinTimeout, ReturnTimeout = ReturnTimeout };
 
     /// <summary>Names everything that is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Problems()
@@ -46,6 +49,7 @@ public sealed record SiloOptions
         Check(FailureTimeout >= TimeSpan.FromMilliseconds(200),
             $"failure-timeout is {FailureTimeout.TotalSeconds} s, but must be at least 0.2 s");
         Check(JoinTimeout >= TimeSpan.FromSeconds(1), $"join-timeout is {JoinTimeout.TotalSeconds} s, but must be at least 1 s");
+        Check(ReturnTimeout >= TimeSpan.FromSeconds(1), $"return-timeout is {ReturnTimeout.TotalSeconds} s, but must be at least 1 s");
         return problems;
 
         void Check(bool holds, string problem)

@@ -6,7 +6,9 @@ using Grpc.Net.Client;
 
 namespace DarkMatter.Silo.Tests;
 
-/// <summary>A trainer without a network to train: it joins, beats, and says what a test tells it to.</summary>
+/// <summary>
+/// A trainer without a network to train: it joins, beats, says Ready whenever it is told to stand by, and says what a test tells it to.
+/// </summary>
 public sealed class FakeTrainer : IAsyncDisposable
 {
     private static readonly TimeSpan s_beat = TimeSpan.FromMilliseconds(100);
@@ -21,9 +23,10 @@ public sealed class FakeTrainer : IAsyncDisposable
     private long _generation;
     private long _step;
 
-    private FakeTrainer(Uri silo, string name)
+    private FakeTrainer(Uri silo, string name, string incarnation)
     {
         Name = name;
+        Incarnation = incarnation;
         _channel = GrpcChannel.ForAddress(silo);
         _call = new Coordinator.CoordinatorClient(_channel).Session(cancellationToken: _stopped.Token);
         _reading = Task.Run(Read);
@@ -31,30 +34,16 @@ public sealed class FakeTrainer : IAsyncDisposable
 
     public string Name { get; }
 
-    public static async Task<FakeTrainer> Join(Uri silo, string run, string name, bool beats = true, string digest = "")
-    {
-        var trainer = new FakeTrainer(silo, name);
-        await trainer.Send(new TrainerMessage
-        {
-            Join = new Join
-            {
-                Run = run,
-                Name = name,
-                Incarnation = Guid.NewGuid().ToString(),
-                Address = "http://127.0.0.1:1",
-                ProcessId = 4000 + name[^1] - '0',
-                RecipeDigest = digest,
-            },
-        });
-        if (beats)
-        {
-            trainer._beating = Task.Run(trainer.Beat);
-        }
+    public string Incarnation { get; }
 
-        return trainer;
-    }
+    public static Task<FakeTrainer> Join(Uri silo, string run, string name, bool beats = true, string digest = "") =>
+        Join(silo, run, name, Guid.NewGuid().ToString(), 0, -1, beats, digest);
 
-    /// <summary>The next message of the kind; acknowledgements in between are left out.</summary>
+    /// <summary>The same process on another stream, still in its generation; or, when it was evicted, in none.</summary>
+    public Task<FakeTrainer> Rejoin(Uri silo, string run = "demo", bool evicted = false) =>
+        Join(silo, run, Name, Incarnation, evicted ? 0 : _generation, _step, beats: true, digest: "");
+
+    /// <summary>The next message of the kind; others in between are left out.</summary>
     public async Task<SiloMessage> Next(SiloMessage.KindOneofCase kind)
     {
         using var deadline = new CancellationTokenSource(SiloProcess.Patience);
@@ -69,15 +58,30 @@ public sealed class FakeTrainer : IAsyncDisposable
         throw new InvalidOperationException($"{Name}: the session ended without {kind}.");
     }
 
+    /// <summary>The next assignment; from now on it speaks for that generation.</summary>
     public async Task<Assignment> Assignment()
     {
         var assignment = (await Next(SiloMessage.KindOneofCase.Assignment)).Assignment;
         _generation = assignment.Generation;
-        _step = assignment.StartStep;
         return assignment;
     }
 
-    public Task Applied(long step, byte[]? hash = null, long? generation = null)
+    public Task Began(long step, string source = "fresh", long stateGeneration = 0, ulong stateDigest = 0, params int[] healed)
+    {
+        var began = new GenerationBegan
+        {
+            Generation = _generation,
+            StartStep = step,
+            Source = source,
+            StateGeneration = stateGeneration,
+            StateDigest = stateDigest,
+            StateHash = ByteString.CopyFrom(1, 2),
+        };
+        began.Healed.AddRange(healed);
+        return Send(new TrainerMessage { GenerationBegan = began });
+    }
+
+    public Task Applied(long step, byte[]? hash = null, long? generation = null, ulong digest = 0)
     {
         _step = step;
         return Send(new TrainerMessage
@@ -90,24 +94,42 @@ public sealed class FakeTrainer : IAsyncDisposable
                 ImagesPerSecond = 640,
                 EmbeddingStd = 0.08,
                 StateHash = ByteString.CopyFrom(hash ?? []),
+                SamplesDigest = digest,
+                ComputeSeconds = 0.1,
             },
         });
     }
 
-    public Task Leave(bool completed = false, bool failed = false, string reason = "") => Send(new TrainerMessage
+    public Task Leave(bool completed = false, bool failed = false, string reason = "", bool runFailed = false) => Send(new TrainerMessage
     {
-        Leaving = new Leaving { Generation = _generation, Step = _step, Completed = completed, Failed = failed, Reason = reason },
+        Leaving = new Leaving
+        {
+            Generation = _generation,
+            Step = _step,
+            Completed = completed,
+            Failed = failed,
+            RunFailed = runFailed,
+            Reason = reason,
+        },
     });
 
-    public Task Accuse(int rank, string reason) =>
-        Send(new TrainerMessage { PeerFailed = new PeerFailed { Generation = _generation, Rank = rank, Reason = reason } });
+    public Task Accuse(int rank, string reason, bool differs = false) => Send(new TrainerMessage
+    {
+        PeerFailed = new PeerFailed { Generation = _generation, Rank = rank, Reason = reason, StateDiffers = differs },
+    });
+
+    public Task Ready(string reason = "") =>
+        Send(new TrainerMessage { Ready = new Ready { Generation = _generation, LastStep = _step, Reason = reason } });
+
+    public Task Drain() => Send(new TrainerMessage { Draining = new Draining { Generation = _generation, Reason = "SIGTERM", GraceSeconds = 25 } });
 
     public Task Plan(long steps) => Send(new TrainerMessage { StepPlan = new StepPlan { Generation = _generation, TotalSteps = steps } });
 
-    /// <summary>Stops beating and says nothing more, with its stream open: a hung process.</summary>
-    public async Task Hang()
+    /// <summary>Says nothing more, with its stream open, until it is woken: a stopped process.</summary>
+    public async Task<Action> Hang()
     {
         await _writing.WaitAsync();
+        return () => _writing.Release();
     }
 
     /// <summary>Breaks the connection without a word: a killed process.</summary>
@@ -140,6 +162,32 @@ public sealed class FakeTrainer : IAsyncDisposable
         _writing.Dispose();
     }
 
+    private static async Task<FakeTrainer> Join(
+        Uri silo, string run, string name, string incarnation, long generation, long lastStep, bool beats, string digest)
+    {
+        var trainer = new FakeTrainer(silo, name, incarnation) { _generation = generation, _step = Math.Max(0, lastStep) };
+        await trainer.Send(new TrainerMessage
+        {
+            Join = new Join
+            {
+                Run = run,
+                Name = name,
+                Incarnation = incarnation,
+                Address = "http://127.0.0.1:1",
+                ProcessId = 4000 + name[^1] - '0',
+                RecipeDigest = digest,
+                Generation = generation,
+                LastStep = lastStep,
+            },
+        });
+        if (beats)
+        {
+            trainer._beating = Task.Run(trainer.Beat);
+        }
+
+        return trainer;
+    }
+
     private async Task Send(TrainerMessage message)
     {
         await _writing.WaitAsync(_stopped.Token);
@@ -159,7 +207,12 @@ public sealed class FakeTrainer : IAsyncDisposable
         {
             while (await _call.ResponseStream.MoveNext(_stopped.Token))
             {
-                _heard.Writer.TryWrite(_call.ResponseStream.Current);
+                var message = _call.ResponseStream.Current;
+                _heard.Writer.TryWrite(message);
+                if (message.KindCase == SiloMessage.KindOneofCase.Standby)
+                {
+                    await Ready();
+                }
             }
         }
         finally

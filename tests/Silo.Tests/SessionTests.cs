@@ -1,99 +1,34 @@
 using DarkMatter.Protocol;
-using Google.Protobuf;
 using Grpc.Core;
-using Grpc.Net.Client;
 
 namespace DarkMatter.Silo.Tests;
 
-/// <summary>A whole silo in this process, spoken to by gRPC.</summary>
-public sealed class SessionTests : IAsyncLifetime
+/// <summary>One session at a time, and the calls beside it.</summary>
+public sealed class SessionTests : SiloTest
 {
-    private readonly TemporaryFolder _folder = new();
-    private SiloHost _silo = null!;
-    private GrpcChannel _channel = null!;
-
-    private Coordinator.CoordinatorClient Client => new(_channel);
-
-    public async ValueTask InitializeAsync()
-    {
-        _silo = await SiloHost.StartAsync(
-            new SiloOptions { Port = 0, HttpPort = 0, StateDirectory = _folder.Path, FailureTimeout = TimeSpan.FromSeconds(3) },
-            TestContext.Current.CancellationToken);
-        _channel = GrpcChannel.ForAddress(_silo.GrpcAddress);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        _channel.Dispose();
-        await _silo.DisposeAsync();
-        _folder.Dispose();
-    }
-
-    internal static CreateRunRequest Plan(string run = "demo", int world = 2) => new()
-    {
-        Run = run,
-        RecipeYaml = "name: demo\ntrain:\n  batch: 10\n",
-        World = world,
-        Lanes = 5,
-        Batch = 10,
-        Dataset = "/nowhere",
-        DatasetDigest = "abc",
-        Samples = 100,
-    };
-
-    private async Task<FakeTrainer[]> Begin(int world = 2)
-    {
-        await Client.CreateRunAsync(Plan(world: world));
-        var trainers = await Task.WhenAll(Enumerable.Range(0, world).Select(i => FakeTrainer.Join(_silo.GrpcAddress, "demo", $"trainer-{i}")));
-        foreach (var trainer in trainers)
-        {
-            await trainer.Assignment();
-        }
-
-        return trainers;
-    }
-
-    private async Task<RunStatus> Until(Func<RunStatus, bool> holds)
-    {
-        using var deadline = new CancellationTokenSource(SiloProcess.Patience);
-        using var watch = Client.WatchRun(new GetRunRequest { Run = "demo" }, cancellationToken: deadline.Token);
-        while (await watch.ResponseStream.MoveNext(deadline.Token))
-        {
-            if (holds(watch.ResponseStream.Current))
-            {
-                return watch.ResponseStream.Current;
-            }
-        }
-
-        throw new InvalidOperationException("The run ended before.");
-    }
-
-    private static async Task DisposeAll(FakeTrainer[] trainers)
-    {
-        foreach (var trainer in trainers)
-        {
-            await trainer.DisposeAsync();
-        }
-    }
-
     [Fact]
-    public async Task Trainers_AreAssignedWhenTheWorldIsComplete_TrainAndComplete()
+    public async Task Trainers_StandBy_AreAssignedWhenTheWorldIsReady_TrainAndComplete()
     {
         var created = await Client.CreateRunAsync(Plan());
         created.State.ShouldBe(RunState.Waiting);
         created.Reason.ShouldBe("waiting for 2 trainers");
-        await using var b = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-1");
-        await using var a = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        (created.MinWorld, created.MaxWorld).ShouldBe((1, 5));
+        var b = await Join(1);
+        var standby = (await b.Next(SiloMessage.KindOneofCase.Standby)).Standby;
+        (standby.RecipeYaml, standby.LaneCount, standby.DatasetDigest).ShouldBe((Plan().RecipeYaml, 5, "abc"));
+        var a = await Join(0);
         var first = await a.Assignment();
         var second = await b.Assignment();
         (first.Generation, first.Rank, first.World, first.LaneCount).ShouldBe((1, 0, 2, 5));
         first.DatasetDigest.ShouldBe("abc");
+        first.Reason.ShouldBe("generation 1: all 2 trainers joined (trainer-0, trainer-1)");
         first.Lanes.ShouldBe([0, 1, 2]);
         second.Lanes.ShouldBe([3, 4]);
         second.Rank.ShouldBe(1);
         second.RecipeYaml.ShouldBe(Plan().RecipeYaml);
         second.Peers.Select(p => (p.Name, p.Rank)).ShouldBe([("trainer-0", 0), ("trainer-1", 1)]);
 
+        await a.Began(0);
         await a.Plan(40);
         await a.Applied(20);
         await b.Applied(10);
@@ -101,8 +36,8 @@ public sealed class SessionTests : IAsyncLifetime
         status.State.ShouldBe(RunState.Training);
         status.Loss.ShouldBe(5);
         status.ImagesPerSecond.ShouldBe(640);
-        status.Members.Select(m => (m.Name, m.Rank, m.Step, m.ProcessId, m.Alive))
-            .ShouldBe([("trainer-0", 0, 20L, 4000, true), ("trainer-1", 1, 10L, 4001, true)]);
+        status.Members.Select(m => (m.Name, m.Rank, m.Step, m.ProcessId, m.Alive, m.Spare))
+            .ShouldBe([("trainer-0", 0, 20L, 4000, true, false), ("trainer-1", 1, 10L, 4001, true, false)]);
 
         await a.Applied(40);
         await b.Applied(40);
@@ -115,112 +50,59 @@ public sealed class SessionTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task KilledTrainer_FailsTheRun_NamingIt_AndTheOthersAreToldToStop()
-    {
-        var trainers = await Begin();
-        await trainers[1].Applied(7);
-        await trainers[0].Applied(7);
-        await Until(s => s.Step == 7);
-        await trainers[1].Die();
-        var status = await Until(s => s.State == RunState.Failed);
-        status.Reason.ShouldStartWith("trainer-1 (rank 1, pid 4001) was lost at step 7: its session broke");
-        status.Reason.ShouldContain("--resume");
-        var stop = (await trainers[0].Next(SiloMessage.KindOneofCase.Stop)).Stop;
-        stop.Failed.ShouldBeTrue();
-        stop.Reason.ShouldBe(status.Reason);
-        await DisposeAll(trainers);
-    }
-
-    [Fact]
-    public async Task HungTrainer_FailsTheRun_AfterTheFailureTimeout()
-    {
-        var trainers = await Begin();
-        await trainers[0].Hang();
-        var status = await Until(s => s.State == RunState.Failed);
-        status.Reason.ShouldStartWith("trainer-0 (rank 0, pid 4000) was lost at step 0: nothing was heard from it for 3");
-        (await trainers[1].Next(SiloMessage.KindOneofCase.Stop)).Stop.Failed.ShouldBeTrue();
-        await DisposeAll(trainers);
-    }
-
-    [Fact]
-    public async Task FailedAndAccusedTrainers_AreNamedWithTheirReason()
-    {
-        var trainers = await Begin();
-        await trainers[0].Accuse(1, "connection reset");
-        await trainers[0].Leave(failed: true, reason: "lost a peer");
-        await trainers[1].Leave(failed: true, reason: "loss is NaN at step 3");
-        (await Until(s => s.State == RunState.Failed)).Reason
-            .ShouldStartWith("trainer-1 (rank 1, pid 4001) failed at step 0: loss is NaN at step 3.");
-        await DisposeAll(trainers);
-    }
-
-    [Fact]
-    public async Task DifferentStateHash_FailsTheRun()
-    {
-        var trainers = await Begin();
-        await trainers[0].Applied(50, [1, 2]);
-        await trainers[1].Applied(50, [1, 3]);
-        (await Until(s => s.State == RunState.Failed)).Reason.ShouldContain("differ after step 50: rank 0 has 0102 but rank 1 has 0103");
-        await DisposeAll(trainers);
-    }
-
-    [Fact]
     public async Task SecondTrainerOfOneName_IsRefused_TheFirstGoesOn()
     {
         await Client.CreateRunAsync(Plan());
-        await using var a = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        var a = await Join(0);
         await a.Next(SiloMessage.KindOneofCase.HeartbeatAck);
-        await using var twin = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0", beats: false);
-        var refused = await twin.Ended();
+        var refused = await (await Join(0, beats: false)).Ended();
         refused.StatusCode.ShouldBe(StatusCode.AlreadyExists);
         refused.Detail.ShouldContain("has a trainer trainer-0 already (pid 4000");
-        await using var b = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-1");
+        await Join(1);
         (await a.Assignment()).World.ShouldBe(2);
     }
 
     [Fact]
-    public async Task Join_UnknownRunOrOtherRecipe_IsRefused()
+    public async Task Join_UnknownRunOtherRecipeOrOldGeneration_IsRefused()
     {
-        await using var lost = await FakeTrainer.Join(_silo.GrpcAddress, "none", "trainer-0", beats: false);
-        (await lost.Ended()).ShouldBe(new Status(StatusCode.NotFound, "there is no run 'none'"));
+        (await (await Join(0, "none", beats: false)).Ended()).ShouldBe(new Status(StatusCode.NotFound, "there is no run 'none'"));
         await Client.CreateRunAsync(Plan());
-        await using var other = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0", beats: false, digest: "wrong");
-        (await other.Ended()).StatusCode.ShouldBe(StatusCode.FailedPrecondition);
+        (await (await Join(0, beats: false, digest: "wrong")).Ended()).StatusCode.ShouldBe(StatusCode.FailedPrecondition);
     }
 
     [Fact]
-    public async Task OldGeneration_IsRejected_AndItsSessionEnds()
+    public async Task OtherGeneration_IsRejected_AndItsSessionEnds()
     {
-        var trainers = await Begin(world: 1);
-        await trainers[0].Applied(3, generation: 7);
-        var status = await trainers[0].Ended();
-        status.StatusCode.ShouldBe(StatusCode.Aborted);
-        status.Detail.ShouldBe("trainer-0 speaks for generation 7, but its generation is 1: what it did there does not count");
-        (await Until(s => s.State == RunState.Failed)).Step.ShouldBe(0);
-        await DisposeAll(trainers);
+        var trainers = await Begin();
+        await trainers[1].Applied(3, generation: 7);
+        (await trainers[1].Ended()).ShouldBe(new Status(
+            StatusCode.Aborted, "trainer-1 speaks for generation 7, but its generation is 1: what it did there does not count"));
+        var next = await trainers[0].Assignment();
+        (next.Generation, next.World, next.AtOnce).ShouldBe((2, 1, true));
+        await trainers[0].Began(0);
+        await trainers[0].Applied(3);
+        await Until(s => s.Step == 3);
+        await trainers[0].Applied(4, generation: 1);
+        (await trainers[0].Ended()).Detail.ShouldBe(
+            "trainer-0 speaks for generation 1, but its generation is 2: what it did there does not count");
     }
 
     [Fact]
     public async Task LostWhileWaiting_ItsPlaceIsFreeAgain()
     {
         await Client.CreateRunAsync(Plan());
-        await using var a = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        var a = await Join(0);
         await a.Next(SiloMessage.KindOneofCase.HeartbeatAck);
-        var b = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
-        (await b.Ended()).StatusCode.ShouldBe(StatusCode.AlreadyExists);
-        await b.DisposeAsync();
         await a.Die();
-        var again = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        var again = await Join(0);
         while ((await Task.WhenAny(again.Ended(), again.Next(SiloMessage.KindOneofCase.HeartbeatAck))) is Task<Status>)
         {
             // The silo had not noticed yet that the first was gone.
-            await again.DisposeAsync();
-            again = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+            again = await Join(0);
         }
 
-        await using var c = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-1");
+        await Join(1);
         (await again.Assignment()).Rank.ShouldBe(0);
-        await again.DisposeAsync();
     }
 
     [Fact]
@@ -240,7 +122,15 @@ public sealed class SessionTests : IAsyncLifetime
         }
 
         (await Until(s => s.State == RunState.Stopped)).Reason.ShouldStartWith("Asked by a test at step 4.");
-        await DisposeAll(trainers);
+    }
+
+    [Fact]
+    public async Task RunThatFailsByItself_Ends_AndTheOthersAreToldToStop()
+    {
+        var trainers = await Begin();
+        await trainers[1].Leave(runFailed: true, reason: "loss is NaN at step 3");
+        (await Until(s => s.State == RunState.Failed)).Reason.ShouldStartWith("trainer-1 (rank 1, pid 4001) failed at step 0: loss is NaN at step 3.");
+        (await trainers[0].Next(SiloMessage.KindOneofCase.Stop)).Stop.Failed.ShouldBeTrue();
     }
 
     [Fact]
@@ -251,36 +141,36 @@ public sealed class SessionTests : IAsyncLifetime
         await trainers[0].Applied(40);
         await trainers[1].Applied(40);
         await Until(s => s.Step == 40 && s.TotalSteps == 90);
-        var published = await Client.PublishCheckpointAsync(new PublishCheckpointRequest
-        {
-            Run = "demo",
-            Generation = 1,
-            Step = 40,
-            Path = "/c/40",
-            ManifestSha256 = ByteString.CopyFrom(new byte[32]),
-        });
+        var published = await Client.PublishCheckpointAsync(Checkpoint(40));
         (published.CheckpointStep, published.CheckpointPath).ShouldBe((40, "/c/40"));
-        await trainers[0].Die();
+        await trainers[0].Leave(runFailed: true, reason: "NaN");
         await Until(s => s.State == RunState.Failed);
-        await DisposeAll(trainers);
 
         var resume = Plan(world: 1);
         resume.Resume = true;
         resume.StartStep = 40;
         (await Client.CreateRunAsync(resume)).State.ShouldBe(RunState.Waiting);
-        await using var alone = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        var alone = await Join(0);
         var assignment = await alone.Assignment();
         (assignment.Generation, assignment.StartStep, assignment.CheckpointPath, assignment.TotalSteps).ShouldBe((2, 40, "/c/40", 90));
+        (assignment.CheckpointStep, assignment.CheckpointGeneration).ShouldBe((40, 1));
         assignment.Lanes.ShouldBe([0, 1, 2, 3, 4]);
-        var stale = await Should.ThrowAsync<RpcException>(async () => await Client.PublishCheckpointAsync(new PublishCheckpointRequest
-        {
-            Run = "demo",
-            Generation = 1,
-            Step = 41,
-            Path = "/c/41",
-            ManifestSha256 = ByteString.CopyFrom(new byte[32]),
-        }));
-        stale.StatusCode.ShouldBe(StatusCode.Aborted);
+        (await Fails(() => Client.PublishCheckpointAsync(Checkpoint(41)))).StatusCode.ShouldBe(StatusCode.Aborted);
+        (await Fails(() => Client.CreateRunAsync(resume))).Detail.ShouldBe(
+            "run 'demo' lives already, with trainer-0: watch it, or stop it before resuming");
+    }
+
+    [Fact]
+    public async Task TwoRunsAtOnce_DoNotMix()
+    {
+        var first = await Begin(run: "one");
+        var second = await Begin(world: 1, run: "two");
+        await first[1].Die();
+        (await first[0].Assignment()).World.ShouldBe(1);
+        await second[0].Applied(9);
+        var two = await Until(s => s.Step == 9, "two");
+        (two.Generation, two.Notice).ShouldBe((1, ""));
+        (await Until(s => s.Generation == 2, "one")).Step.ShouldBe(0);
     }
 
     [Fact]
@@ -302,15 +192,12 @@ public sealed class SessionTests : IAsyncLifetime
         changed.RecipeYaml = changed.RecipeYaml.Replace("10", "20", StringComparison.Ordinal);
         (await Fails(() => Client.CreateRunAsync(changed))).Detail.ShouldContain("train.batch");
         (await Client.ListRunsAsync(new ListRunsRequest())).Runs.Select(r => (r.Run, r.State)).ShouldBe([("demo", RunState.Stopped)]);
-
-        static async Task<Status> Fails<T>(Func<AsyncUnaryCall<T>> call) =>
-            (await Should.ThrowAsync<RpcException>(async () => await call())).Status;
     }
 
     [Fact]
     public async Task LeasesAndQuarantine_FollowTheCatalogAndTheGeneration()
     {
-        string dataset = Path.Combine(_folder.Path, "data");
+        string dataset = Path.Combine(Folder, "data");
         Directory.CreateDirectory(dataset);
         var catalog = Data.Catalog.Create([.. Enumerable.Range(0, 3).Select(i => new Data.ShardEntry($"s{i}.tar", 4, 512, 1))]);
         await File.WriteAllBytesAsync(
@@ -320,7 +207,7 @@ public sealed class SessionTests : IAsyncLifetime
         (await Should.ThrowAsync<RpcException>(async () => await Client.CreateRunAsync(plan))).Status.Detail.ShouldContain("has digest");
         plan.DatasetDigest = catalog.Digest;
         await Client.CreateRunAsync(plan);
-        await using var trainer = await FakeTrainer.Join(_silo.GrpcAddress, "demo", "trainer-0");
+        var trainer = await Join(0);
         await trainer.Assignment();
 
         var request = new AcquireLeasesRequest { Run = "demo", Generation = 1, Trainer = "trainer-0" };
@@ -340,6 +227,8 @@ public sealed class SessionTests : IAsyncLifetime
         report.Samples[0].Index = 3;
         (await Client.ReportQuarantineAsync(report)).Total.ShouldBe(2);
         (await Client.GetRunAsync(new GetRunRequest { Run = "demo" })).Quarantined.ShouldBe(2);
+        (await Client.GetLedgerAsync(new GetRunRequest { Run = "demo" })).Quarantined.Select(s => (s.Shard, s.Index, s.Reason))
+            .ShouldBe([(1, 2, "truncated"), (1, 3, "truncated")]);
     }
 
     [Fact]
@@ -347,7 +236,7 @@ public sealed class SessionTests : IAsyncLifetime
     {
         await Client.CreateRunAsync(Plan());
         await Client.StopRunAsync(new StopRunRequest { Run = "demo", Reason = "<script>" });
-        using var http = new HttpClient { BaseAddress = _silo.HttpAddress };
+        using var http = new HttpClient { BaseAddress = Http };
         (await http.GetStringAsync("/health/live", TestContext.Current.CancellationToken)).ShouldBe("live\n");
         (await http.GetStringAsync("/health/ready", TestContext.Current.CancellationToken)).ShouldBe("ready\n");
         string page = await http.GetStringAsync("/", TestContext.Current.CancellationToken);

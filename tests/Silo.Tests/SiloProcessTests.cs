@@ -13,46 +13,82 @@ public sealed class SiloProcessTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public async Task KilledSilo_KeepsItsRuns_AndFailsWhatWasLive()
+    public async Task KilledSilo_ComesBack_TrainersKeepTheirPlaces_AndNothingIsCommittedTwice()
     {
+        await using var trainers = new Trainers();
         using (var silo = await SiloProcess.Start(_folder.Path))
         {
-            await silo.Client.CreateRunAsync(SessionTests.Plan(world: 1));
-            await using var trainer = await FakeTrainer.Join(silo.Grpc, "demo", "trainer-0");
-            await trainer.Assignment();
-            await trainer.Plan(90);
-            await trainer.Applied(5);
-            while ((await silo.Client.GetRunAsync(new GetRunRequest { Run = "demo" })).TotalSteps != 90)
-            {
-                await Task.Delay(20, TestContext.Current.CancellationToken);
-            }
-
-            await silo.Client.PublishCheckpointAsync(new PublishCheckpointRequest
-            {
-                Run = "demo",
-                Generation = 1,
-                Step = 5,
-                Path = "/c/5",
-                ManifestSha256 = Google.Protobuf.ByteString.CopyFrom(new byte[32]),
-            });
+            await silo.Client.CreateRunAsync(SiloTest.Plan());
+            trainers.Add(await FakeTrainer.Join(silo.Grpc, "demo", "trainer-0"), await FakeTrainer.Join(silo.Grpc, "demo", "trainer-1"));
+            await Task.WhenAll(trainers[0].Assignment(), trainers[1].Assignment());
+            await trainers[0].Began(0);
+            await trainers[0].Plan(90);
+            await Task.WhenAll(trainers[0].Applied(5, digest: 50), trainers[1].Applied(5));
+            await Until(silo, run => run.Step == 5 && run.TotalSteps == 90);
+            await silo.Client.PublishCheckpointAsync(SiloTest.Checkpoint(5));
             await silo.Kill();
-            (await trainer.Ended()).StatusCode.ShouldBe(StatusCode.Unavailable);
+            (await trainers[0].Ended()).StatusCode.ShouldBe(StatusCode.Unavailable);
+        }
+
+        // They train on without a silo, and tell the next one where they are.
+        using var restarted = await SiloProcess.Start(_folder.Path, "--return-timeout", "2");
+        trainers.Add(await trainers[0].Rejoin(restarted.Grpc), await trainers[1].Rejoin(restarted.Grpc));
+        await Task.WhenAll(trainers[2].Applied(9, digest: 90), trainers[3].Applied(9));
+        var run = await Until(restarted, status => status.Step == 9);
+        (run.State, run.Generation, run.TotalSteps, run.CheckpointStep, run.CheckpointPath).ShouldBe((RunState.Training, 1, 90, 5, "/c/5"));
+        var ledger = await restarted.Client.GetLedgerAsync(new GetRunRequest { Run = "demo" });
+        ledger.Generations.Select(g => (g.Number, g.StartStep, g.CommittedStep, g.DigestStep, g.SamplesDigest)).ShouldBe([(1, 0, 9, 9, 90ul)]);
+        restarted.StandardError.ShouldContain("Run demo is taken up again: Training in generation 1 at step 5");
+    }
+
+    [Fact]
+    public async Task KilledSilo_WhoDoesNotComeBackInTime_IsReplaced()
+    {
+        await using var trainers = new Trainers();
+        using (var silo = await SiloProcess.Start(_folder.Path))
+        {
+            await silo.Client.CreateRunAsync(SiloTest.Plan());
+            trainers.Add(await FakeTrainer.Join(silo.Grpc, "demo", "trainer-0"), await FakeTrainer.Join(silo.Grpc, "demo", "trainer-1"));
+            await Task.WhenAll(trainers[0].Assignment(), trainers[1].Assignment());
+            await trainers[0].Began(0);
+            await Until(silo, run => run.Members.Count == 2 && run.Generation == 1);
+            await silo.Kill();
+        }
+
+        using var restarted = await SiloProcess.Start(_folder.Path, "--return-timeout", "1");
+        trainers.Add(await trainers[0].Rejoin(restarted.Grpc));
+        var next = await trainers[2].Assignment();
+        (next.Generation, next.World, next.AtOnce).ShouldBe((2, 1, true));
+        next.Reason.ShouldContain("trainer-1 (rank 1, pid 4001) did not come back within 1 s of the silo's restart");
+        var late = await trainers[1].Rejoin(restarted.Grpc);
+        trainers.Add(late);
+        (await late.Ended()).StatusCode.ShouldBe(StatusCode.Aborted);
+    }
+
+    [Fact]
+    public async Task EverythingKilled_TheRunIsResumedFromItsCheckpoint()
+    {
+        await using var trainers = new Trainers();
+        using (var silo = await SiloProcess.Start(_folder.Path))
+        {
+            await silo.Client.CreateRunAsync(SiloTest.Plan(world: 1));
+            trainers.Add(await FakeTrainer.Join(silo.Grpc, "demo", "trainer-0"));
+            await trainers[0].Assignment();
+            await trainers[0].Began(0);
+            await trainers[0].Applied(5);
+            await Until(silo, run => run.Step == 5);
+            await silo.Client.PublishCheckpointAsync(SiloTest.Checkpoint(5));
+            await silo.Kill();
         }
 
         using var restarted = await SiloProcess.Start(_folder.Path);
-        var run = await restarted.Client.GetRunAsync(new GetRunRequest { Run = "demo" });
-        run.State.ShouldBe(RunState.Failed);
-        run.Reason.ShouldStartWith("The silo was killed or stopped while the run was training at step ");
-        run.Reason.ShouldContain("Continue from the checkpoint of step 5 with `darkmatter pretrain --resume`");
-        (run.Generation, run.TotalSteps, run.CheckpointStep, run.CheckpointPath).ShouldBe((1, 90, 5, "/c/5"));
-
-        var resume = SessionTests.Plan(world: 1);
+        var resume = SiloTest.Plan(world: 1);
         resume.Resume = true;
         resume.StartStep = 5;
-        await restarted.Client.CreateRunAsync(resume);
-        await using var again = await FakeTrainer.Join(restarted.Grpc, "demo", "trainer-0");
-        var assignment = await again.Assignment();
-        (assignment.Generation, assignment.StartStep, assignment.TotalSteps).ShouldBe((2, 5, 90));
+        (await restarted.Client.CreateRunAsync(resume)).State.ShouldBe(RunState.Waiting);
+        trainers.Add(await FakeTrainer.Join(restarted.Grpc, "demo", "trainer-0"));
+        var assignment = await trainers[1].Assignment();
+        (assignment.Generation, assignment.StartStep, assignment.CheckpointPath).ShouldBe((2, 5, "/c/5"));
     }
 
     [Fact]
@@ -63,14 +99,14 @@ public sealed class SiloProcessTests : IDisposable
             using var silo = await SiloProcess.Start(_folder.Path);
             var listed = (await silo.Client.ListRunsAsync(new ListRunsRequest())).Runs;
             listed.Count(r => !r.Run.StartsWith("cut", StringComparison.Ordinal)).ShouldBe(4 * life);
-            listed.ShouldAllBe(r => r.State == RunState.Failed);
+            listed.ShouldAllBe(r => r.State == RunState.Waiting);
             for (int i = 0; i < 4; i++)
             {
-                await silo.Client.CreateRunAsync(SessionTests.Plan($"run-{life}-{i}"));
+                await silo.Client.CreateRunAsync(SiloTest.Plan($"run-{life}-{i}"));
             }
 
             // A fifth is under way when the kill comes: it is there afterwards or not, but whole.
-            using var cut = silo.Client.CreateRunAsync(SessionTests.Plan($"cut-{life}"));
+            using var cut = silo.Client.CreateRunAsync(SiloTest.Plan($"cut-{life}"));
             await silo.Kill();
             var ended = await Record.ExceptionAsync(async () => await cut);
             (ended is null or RpcException).ShouldBeTrue($"{ended}");
@@ -80,24 +116,27 @@ public sealed class SiloProcessTests : IDisposable
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task ToldToStop_EndsLiveRunsDurably_TellsTrainers_AndExitsWithZero(bool bySignal)
+    public async Task ToldToStop_LetsTrainersGo_ExitsWithZero_AndTheRunLivesOn(bool bySignal)
     {
+        await using var trainers = new Trainers();
         using (var silo = await SiloProcess.Start(_folder.Path, "--parent-pipe"))
         {
-            await silo.Client.CreateRunAsync(SessionTests.Plan(world: 1));
-            await using var trainer = await FakeTrainer.Join(silo.Grpc, "demo", "trainer-0");
-            await trainer.Assignment();
+            await silo.Client.CreateRunAsync(SiloTest.Plan(world: 1));
+            trainers.Add(await FakeTrainer.Join(silo.Grpc, "demo", "trainer-0"));
+            await trainers[0].Assignment();
+            await trainers[0].Began(0);
+            await trainers[0].Applied(3);
+            await Until(silo, run => run.Step == 3);
             await (bySignal ? silo.Terminate() : silo.CloseInput());
             silo.ExitCode.ShouldBe(0, silo.StandardError);
-            var stop = (await trainer.Next(SiloMessage.KindOneofCase.Stop)).Stop;
-            stop.Failed.ShouldBeTrue();
-            stop.Reason.ShouldBe("The silo was stopped while the run lived.");
+            (await trainers[0].Ended()).ShouldBe(new Status(StatusCode.Unavailable, "the silo stops; go on, and come back to it later"));
             silo.StandardError.ShouldNotContain("   at ");
         }
 
         using var restarted = await SiloProcess.Start(_folder.Path);
-        (await restarted.Client.GetRunAsync(new GetRunRequest { Run = "demo" })).Reason
-            .ShouldStartWith("The silo was stopped while the run lived. No checkpoint");
+        trainers.Add(await trainers[0].Rejoin(restarted.Grpc));
+        await trainers[1].Applied(4);
+        (await Until(restarted, run => run.Step == 4)).Generation.ShouldBe(1);
     }
 
     [Theory]
@@ -122,8 +161,8 @@ public sealed class SiloProcessTests : IDisposable
     {
         using (var silo = await SiloProcess.Start(_folder.Path))
         {
-            await silo.Client.CreateRunAsync(SessionTests.Plan("broken"));
-            await silo.Client.CreateRunAsync(SessionTests.Plan("well"));
+            await silo.Client.CreateRunAsync(SiloTest.Plan("broken"));
+            await silo.Client.CreateRunAsync(SiloTest.Plan("well"));
             await silo.Terminate();
         }
 
@@ -133,7 +172,7 @@ public sealed class SiloProcessTests : IDisposable
         var thrown = await Should.ThrowAsync<RpcException>(
             async () => await restarted.Client.GetRunAsync(new GetRunRequest { Run = "broken" }));
         thrown.Status.Detail.ShouldContain($"{path} is damaged: it has no header line. The version before it is {path}.previous");
-        (await restarted.Client.GetRunAsync(new GetRunRequest { Run = "well" })).State.ShouldBe(RunState.Failed);
+        (await restarted.Client.GetRunAsync(new GetRunRequest { Run = "well" })).State.ShouldBe(RunState.Waiting);
         restarted.StandardError.ShouldContain($"Run broken cannot be read");
         restarted.StandardError.ShouldNotContain("   at ");
     }
@@ -175,5 +214,38 @@ public sealed class SiloProcessTests : IDisposable
         lines[2].ShouldBe("darkmatter-silo: --state needs a value");
         lines[3].ShouldContain("http-port is 70000");
         lines[4].ShouldContain("bind is 'here'");
+    }
+
+    private static async Task<RunStatus> Until(SiloProcess silo, Func<RunStatus, bool> holds)
+    {
+        using var deadline = new CancellationTokenSource(SiloProcess.Patience);
+        while (true)
+        {
+            var status = await silo.Client.GetRunAsync(new GetRunRequest { Run = "demo" }, cancellationToken: deadline.Token);
+            if (holds(status))
+            {
+                return status;
+            }
+
+            await Task.Delay(20, deadline.Token);
+        }
+    }
+
+    /// <summary>Trainers that end with their test.</summary>
+    private sealed class Trainers : IAsyncDisposable
+    {
+        private readonly List<FakeTrainer> _all = [];
+
+        public FakeTrainer this[int i] => _all[i];
+
+        public void Add(params FakeTrainer[] trainers) => _all.AddRange(trainers);
+
+        public async ValueTask DisposeAsync()
+        {
+            foreach (var trainer in _all)
+            {
+                await trainer.DisposeAsync();
+            }
+        }
     }
 }

@@ -57,7 +57,7 @@ public static class Roster
         }
 
         string why = members.Formed
-            ? $"{RosterText.Trainers(ready.Length)} go on"
+            ? RosterText.GoOn(ready.Length)
             : ready.Length >= members.World
                 ? $"all {members.World} trainers joined"
                 : $"{ready.Length} of {members.World} wanted trainers joined within {RosterText.Seconds(options.JoinTimeout)}";
@@ -165,7 +165,7 @@ public static class Roster
         var next = Candidates(now, members, options);
         if (!draining.IsEmpty)
         {
-            string why = $"{RosterText.Names(draining)} {(draining.Length == 1 ? "drains" : "drain")}.";
+            string why = RosterText.Drain(draining);
             return next.Length < members.MinWorld
                 ? Hold(members, next.Length, why)
                 : Form(members, next, $"{why} {Who(members, next)}") with { Notice = why };
@@ -174,7 +174,7 @@ public static class Roster
         var newcomers = next.Where(m => !m.Seated).ToImmutableArray();
         return newcomers.IsEmpty || !members.Began || !Settled(now, newcomers, options)
             ? Stay(members)
-            : Form(members, next, $"{RosterText.Names(newcomers)} {(newcomers.Length == 1 ? "joins" : "join")}");
+            : Form(members, next, RosterText.Join(newcomers));
     }
 
     /// <summary>Who can have a place in the next generation, in rank order: those that have one now, then spares by name.</summary>
@@ -234,8 +234,8 @@ public static class Roster
     private static string Who(RosterMembers members, ImmutableArray<RosterMember> next)
     {
         var newcomers = next.Where(m => !m.Seated).ToImmutableArray();
-        string stay = $"{RosterText.Trainers(next.Length - newcomers.Length)} {(next.Length - newcomers.Length == 1 ? "goes" : "go")} on";
-        return newcomers.IsEmpty ? stay : $"{stay}, {RosterText.Names(newcomers)} {(newcomers.Length == 1 ? "joins" : "join")}";
+        string stay = RosterText.GoOn(next.Length - newcomers.Length);
+        return newcomers.IsEmpty ? stay : $"{stay}, {RosterText.Join(newcomers)}";
     }
 
     private static RosterDecision Stay(RosterMembers members) => new(members.State, "", []);

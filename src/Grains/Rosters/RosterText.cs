@@ -11,6 +11,12 @@ internal static class RosterText
 
     public static string Trainers(int count) => count == 1 ? "1 trainer" : $"{count} trainers";
 
+    public static string GoOn(int count) => $"{Trainers(count)} {(count == 1 ? "goes" : "go")} on";
+
+    public static string Join(IReadOnlyCollection<RosterMember> members) => $"{Names(members)} {(members.Count == 1 ? "joins" : "join")}";
+
+    public static string Drain(IReadOnlyCollection<RosterMember> members) => $"{Names(members)} {(members.Count == 1 ? "drains" : "drain")}.";
+
     public static string Seconds(TimeSpan span) => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0.#} s");
 
     /// <summary>A text as a sentence with its full stop.</summary>

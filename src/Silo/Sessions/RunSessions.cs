@@ -164,14 +164,16 @@ internal sealed partial class RunSessions
 
         for (int i = 0; i < sessions.Length; i++)
         {
+            if (view.Strangers.Contains(reports[i].Session))
+            {
+                Remove(sessions[i], Evicted(sessions[i].Name));
+                continue;
+            }
+
             Tell(sessions[i], view);
             if (reports[i].Presence != Presence.Connected)
             {
                 Remove(sessions[i], null);
-            }
-            else if (view.Strangers.Contains(reports[i].Session))
-            {
-                Remove(sessions[i], Evicted(sessions[i].Name));
             }
         }
     }
