@@ -43,6 +43,13 @@ public sealed class FakeTrainer : IAsyncDisposable
     public Task<FakeTrainer> Rejoin(Uri silo, string run = "demo", bool evicted = false) =>
         Join(silo, run, Name, Incarnation, evicted ? 0 : _generation, _step, beats: true, digest: "");
 
+    /// <summary>True once the silo said something to it; false when it was refused.</summary>
+    public async Task<bool> Admitted()
+    {
+        using var deadline = new CancellationTokenSource(SiloProcess.Patience);
+        return await _heard.Reader.WaitToReadAsync(deadline.Token);
+    }
+
     /// <summary>The next message of the kind; others in between are left out.</summary>
     public async Task<SiloMessage> Next(SiloMessage.KindOneofCase kind)
     {

@@ -210,12 +210,7 @@ public sealed class MembershipTests : SiloTest
     {
         var trainers = await Begin();
         await trainers[1].Die();
-        var again = await Join(1);
-        while ((await Task.WhenAny(again.Ended(), again.Next(SiloMessage.KindOneofCase.Standby))) is Task<Status>)
-        {
-            again = await Join(1);
-        }
-
+        var again = await JoinAgain(1);
         (await trainers[0].Assignment()).World.ShouldBe(1);
         await trainers[0].Began(0);
         (await again.Assignment()).Generation.ShouldBe(3);

@@ -94,13 +94,7 @@ public sealed class SessionTests : SiloTest
         var a = await Join(0);
         await a.Next(SiloMessage.KindOneofCase.HeartbeatAck);
         await a.Die();
-        var again = await Join(0);
-        while ((await Task.WhenAny(again.Ended(), again.Next(SiloMessage.KindOneofCase.HeartbeatAck))) is Task<Status>)
-        {
-            // The silo had not noticed yet that the first was gone.
-            again = await Join(0);
-        }
-
+        var again = await JoinAgain(0);
         await Join(1);
         (await again.Assignment()).Rank.ShouldBe(0);
     }

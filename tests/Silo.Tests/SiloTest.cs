@@ -69,6 +69,18 @@ public abstract class SiloTest : IAsyncLifetime
     protected async Task<FakeTrainer> Join(int i, string run = "demo", bool beats = true, string digest = "") =>
         Track(await FakeTrainer.Join(Grpc, run, $"trainer-{i}", beats, digest));
 
+    /// <summary>trainer-i joins as soon as the silo has noticed that another process of this name is gone.</summary>
+    protected async Task<FakeTrainer> JoinAgain(int i)
+    {
+        var trainer = await Join(i);
+        while (!await trainer.Admitted())
+        {
+            trainer = await Join(i);
+        }
+
+        return trainer;
+    }
+
     protected FakeTrainer Track(FakeTrainer trainer)
     {
         _trainers.Add(trainer);

@@ -141,39 +141,4 @@ public sealed class RunTests
             .ShouldContain("differs from the one it began with in train.batch:");
         Run.Resume("demo", ended, s_plan with { DatasetDigest = "other" }, 0, null).Message.ShouldContain("the dataset of run 'demo' differs");
     }
-
-    [Fact]
-    public void NoteCheckpoint_OfAnOldGeneration_IsRefused_NewestComesFirst()
-    {
-        var run = Trained();
-        Run.NoteCheckpoint("demo", run, s_checkpoint with { Generation = 0 }).Refusal.ShouldBe(Refusal.StaleGeneration);
-        Run.NoteCheckpoint("demo", null, s_checkpoint).Refusal.ShouldBe(Refusal.NotFound);
-        var two = Run.NoteCheckpoint("demo", Run.NoteCheckpoint("demo", run, s_checkpoint).Next!, s_checkpoint with { Step = 50 }).Next!;
-        two.Checkpoints.Select(c => c.Step).ShouldBe([50L, 40L]);
-        Run.View("demo", two, 3).Checkpoint!.Step.ShouldBe(50);
-        for (int i = 0; i < 2 * Run.KeptCheckpoints; i++)
-        {
-            two = Run.NoteCheckpoint("demo", two, s_checkpoint with { Step = 51 + i }).Next!;
-        }
-
-        two.Checkpoints.Count.ShouldBe(Run.KeptCheckpoints);
-    }
-}
-
-public sealed class RecipeComparisonTests
-{
-    private const string Recipe = "name: demo\nviews:\n  - size: 28\n    flip: 0.5\n  - size: 14\ntrain:\n  batch: 64\n";
-
-    [Fact]
-    public void ChangedKeys_OfEqualRecipes_AreNone() => RecipeComparison.ChangedKeys(Recipe, Recipe).ShouldBeEmpty();
-
-    [Theory]
-    [InlineData("batch: 64", "batch: 32", "train.batch")]
-    [InlineData("name: demo", "name: other", "name")]
-    [InlineData("flip: 0.5", "flip: 0.4", "views.flip")]
-    [InlineData("  batch: 64\n", "", "train.batch")]
-    [InlineData("  batch: 64\n", "  batch: 64\n  epochs: 3\n", "train.epochs")]
-    [InlineData("  - size: 14\n", "", "views.- size")]
-    public void ChangedKeys_NamesThePath(string before, string after, string key) =>
-        RecipeComparison.ChangedKeys(Recipe, Recipe.Replace(before, after, StringComparison.Ordinal)).ShouldBe([key]);
 }
