@@ -89,6 +89,12 @@ public sealed record TrainingProgress
 
     /// <summary>The method's name.</summary>
     public required string Method { get; init; }
+
+    /// <summary>The generation that made the last step; 0 in checkpoints of programs that did not say.</summary>
+    public long StateGeneration { get; init; }
+
+    /// <summary>The wrapping sum of the digests of all images used since that generation began.</summary>
+    public ulong SamplesDigest { get; init; }
 }
 
 /// <summary>The manifest as JSON.</summary>

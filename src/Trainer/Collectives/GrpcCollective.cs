@@ -18,6 +18,7 @@ public sealed partial class GrpcCollective : ICollective
     private readonly CollectiveOptions _options;
     private readonly Traffic _blocking;
     private readonly Traffic _background;
+    private readonly CancellationTokenSource _aborted = new();
     private readonly CancellationTokenSource _ended = new();
     private readonly TaskCompletionSource _connected = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -26,7 +27,6 @@ public sealed partial class GrpcCollective : ICollective
     private readonly Lock _gate = new();
     private readonly Timer _watch;
     private int _missingLinks;
-    private int _aborting;
     private int _disposed;
     private CollectiveAbortedException? _reason;
     private bool _leaving;
@@ -193,13 +193,7 @@ public sealed partial class GrpcCollective : ICollective
 
     private async Task DialAsync(int peer, Traffic traffic, CancellationToken cancellationToken)
     {
-        var headers = new Metadata
-        {
-            { PeerMethod.GenerationKey, Generation.ToString(CultureInfo.InvariantCulture) },
-            { PeerMethod.RankKey, Rank.ToString(CultureInfo.InvariantCulture) },
-            { PeerMethod.WorldKey, World.ToString(CultureInfo.InvariantCulture) },
-            { PeerMethod.TrafficKey, traffic.Number.ToString(CultureInfo.InvariantCulture) },
-        };
+        var headers = Headers(traffic.Number);
         while (true)
         {
             var channel = PeerTransport.Connect(_options.Peers[peer]);
@@ -304,14 +298,15 @@ public sealed partial class GrpcCollective : ICollective
 
     private void Abort(string reason, int? failedRank, Exception? cause, bool tellPeers)
     {
-        if (Interlocked.Exchange(ref _aborting, 1) != 0)
+        var first = Interlocked.CompareExchange(ref _reason, new CollectiveAbortedException(reason, failedRank, cause), null) is null;
+
+        // Whoever aborts may count on this when it returns, even if another thread was first: no call touches its caller's memory any more.
+        _blocking.Abort(_reason);
+        _background.Abort(_reason);
+        if (!first)
         {
             return;
         }
-
-        _reason = new CollectiveAbortedException(reason, failedRank, cause);
-        _blocking.Abort(_reason);
-        _background.Abort(_reason);
 
         // Not on this thread: it may hold the gate of a stream or of a call.
         _ = Task.Run(() => EndAsync(_reason, tellPeers));
@@ -319,6 +314,7 @@ public sealed partial class GrpcCollective : ICollective
 
     private async Task EndAsync(CollectiveAbortedException reason, bool tellPeers)
     {
+        await _aborted.CancelAsync().ConfigureAwait(false);
         Aborted?.Invoke(reason);
         if (tellPeers)
         {

@@ -4,11 +4,12 @@ using Grpc.Core;
 namespace DarkMatter.Trainer.Collectives;
 
 /// <summary>
-/// The one method that peers call on each other: a stream of frames each way. Frames are no protobuf: they are written straight from
+/// The first method that peers call on each other: a stream of frames each way. Frames are no protobuf: they are written straight from
 /// the caller's memory and consumed straight from the received one.
 /// </summary>
 internal static class PeerMethod
 {
+    public const string Service = "darkmatter.v1.Peer";
     public const string GenerationKey = "dm-generation";
     public const string RankKey = "dm-rank";
     public const string WorldKey = "dm-world";
@@ -18,7 +19,7 @@ internal static class PeerMethod
         static (frame, context) => frame.Write(context), static context => PeerLink.Receiving!.Receive(context.PayloadAsReadOnlySequence()));
 
     public static Method<PeerFrame, PeerFrame> Exchange { get; } =
-        new(MethodType.DuplexStreaming, "darkmatter.v1.Peer", nameof(Exchange), FrameMarshaller, FrameMarshaller);
+        new(MethodType.DuplexStreaming, Service, nameof(Exchange), FrameMarshaller, FrameMarshaller);
 }
 
 /// <summary>A frame on its way out; of a received one only the fact remains, for its content is consumed while it is read.</summary>

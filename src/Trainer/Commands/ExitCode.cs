@@ -18,8 +18,11 @@ public static class ExitCode
     /// <summary>The silo was lost, and the run stopped at its last committed step.</summary>
     public const int LostSilo = 4;
 
-    /// <summary>Stopped on request (Ctrl-C, SIGTERM, drain) with a checkpoint.</summary>
+    /// <summary>Stopped on request (Ctrl-C, SIGTERM) with a checkpoint.</summary>
     public const int Stopped = 5;
+
+    /// <summary>This trainer was asked to end (SIGTERM) and has left its place to the others, which go on.</summary>
+    public const int Drained = 6;
 
     /// <summary>
     /// A process's end in words: <c>was killed by SIGKILL</c> or <c>ended with exit code 1</c>. .NET reports a signal n as 128 + n.

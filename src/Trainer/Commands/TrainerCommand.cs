@@ -40,7 +40,7 @@ internal static class TrainerCommand
                 TrainUntil = parsed.GetValue(until)?.ToUniversalTime(),
                 RecordKeys = parsed.GetValue(recordKeys),
             };
-            return await new TrainerProcess(options).RunAsync(parent.Stop);
+            return await new TrainerProcess(options).RunAsync(parent.Orphaned, parent.Signalled);
         });
         return command;
     }

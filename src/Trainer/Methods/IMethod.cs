@@ -12,6 +12,9 @@ public interface IMethod : IDisposable
     /// <summary>As the recipe spells it.</summary>
     string Name { get; }
 
+    /// <summary>Whether the networks compute in bfloat16; the ranks of a generation agree on it.</summary>
+    bool Autocast { get; set; }
+
     /// <summary>V, how many views of each image a step needs.</summary>
     int Views { get; }
 

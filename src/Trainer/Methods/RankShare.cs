@@ -2,26 +2,29 @@ using DarkMatter.Trainer.Collectives;
 
 namespace DarkMatter.Trainer.Methods;
 
-/// <summary>Which part of the global batch this rank holds. Ranks may hold different numbers of images; rank order is batch order.</summary>
-/// <param name="Ranks">The ranks.</param>
-/// <param name="Counts">Images of every rank, in rank order.</param>
-public sealed record RankShare(ICollective Ranks, IReadOnlyList<int> Counts)
+/// <summary>
+/// Which part of the global batch this rank holds. Ranks may hold different numbers of images; rank order is batch order. Networks keep
+/// this object for life: the shares are dealt anew in every generation.
+/// </summary>
+/// <param name="ranks">The ranks.</param>
+/// <param name="counts">Images of every rank, in rank order.</param>
+public sealed class RankShare(ICollective ranks, IReadOnlyList<int> counts)
 {
+    /// <summary>The ranks.</summary>
+    public ICollective Ranks { get; } = ranks;
+
+    /// <summary>Images of every rank, in rank order.</summary>
+    public IReadOnlyList<int> Counts { get; private set; } = counts;
+
     /// <summary>n, this rank's images.</summary>
     public int Count => Counts[Ranks.Rank];
 
     /// <summary>N, the images of all ranks.</summary>
-    public int Total { get; } = Counts.Sum();
+    public int Total => Counts.Sum();
 
     /// <summary>Images of the ranks before this one.</summary>
-    public int Offset { get; } = Counts.Take(Ranks.Rank).Sum();
+    public int Offset => Counts.Take(Ranks.Rank).Sum();
 
-    /// <summary>Asks every rank for its count.</summary>
-    public static RankShare Exchange(ICollective ranks, int count)
-    {
-        var counts = new double[ranks.World];
-        counts[ranks.Rank] = count;
-        ranks.AllReduceSum(counts);
-        return new RankShare(ranks, [.. counts.Select(c => (int)c)]);
-    }
+    /// <summary>Other shares from now on.</summary>
+    public void Deal(IReadOnlyList<int> counts) => Counts = counts;
 }

@@ -15,7 +15,6 @@ public sealed class SimClr : IMethod
 {
     private readonly SimClrOptions _options;
     private readonly RankShare _share;
-    private readonly bool _autocast;
     private readonly ITorchStack _stack;
     private readonly Projector _g;
     private readonly SimClrNetwork _network;
@@ -33,7 +32,7 @@ public sealed class SimClr : IMethod
             throw new ArgumentException(string.Join("; ", problems), nameof(options));
         if (share.Total < 2)
             throw new ArgumentException("SimCLR needs at least 2 images in the global batch: with one there are no negatives and the loss is 0.", nameof(share));
-        (_options, _share, _autocast, _stack) = (options, share, autocast, norm.Stack);
+        (_options, _share, Autocast, _stack) = (options, share, autocast, norm.Stack);
         Backbone = new ResNet(model, norm);
         var hidden = options.ProjectorHidden == 0 ? Backbone.Features : options.ProjectorHidden;
         _g = new Projector(Backbone.Features, hidden, options.ProjectorOutput, options.ProjectorLayers, norm);
@@ -42,6 +41,9 @@ public sealed class SimClr : IMethod
 
     /// <inheritdoc/>
     public string Name => "simclr";
+
+    /// <inheritdoc/>
+    public bool Autocast { get; set; }
 
     /// <inheritdoc/>
     public int Views => 2;
@@ -95,7 +97,7 @@ public sealed class SimClr : IMethod
     private Tensor Embed(Tensor x)
     {
         Tensor z;
-        using (_stack.Autocast(_autocast))
+        using (_stack.Autocast(Autocast))
             z = _g.call(Backbone.call(x));
         return normalize(z.dtype == ScalarType.BFloat16 ? z.to(ScalarType.Float32) : z, dim: 1);
     }

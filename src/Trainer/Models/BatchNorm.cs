@@ -8,7 +8,8 @@ namespace DarkMatter.Trainer.Models;
 
 /// <summary>What the normalisation layers of one network have in common.</summary>
 /// <param name="Stack">Computes them.</param>
-/// <param name="Collective">The ranks whose batch they normalise over; null for this rank's alone.</param>
+/// <param name="Collective">The ranks whose batch they normalise over, asked for at every call, since they change with the generation; null for this
+/// rank's batch alone.</param>
 public sealed record Normalization(ITorchStack Stack, ICollective? Collective)
 {
     /// <summary>A layer over <paramref name="channels"/> channels.</summary>
@@ -26,7 +27,7 @@ public sealed class BatchNorm : Module<Tensor, Tensor>
     private const double Eps = 1e-5;
     private const double Momentum = 0.1;
     private readonly ITorchStack _stack;
-    private readonly SumOverRanks? _sum;
+    private readonly ICollective? _ranks;
     private readonly Parameter weight;
     private readonly Parameter? bias;
     private readonly Tensor running_mean;
@@ -37,7 +38,7 @@ public sealed class BatchNorm : Module<Tensor, Tensor>
         : base(nameof(BatchNorm))
     {
         _stack = normalization.Stack;
-        _sum = normalization.Collective is { World: > 1 } ranks ? ranks.AllReduceSum : null;
+        _ranks = normalization.Collective;
         weight = Parameter(ones(channels));
         bias = shift ? Parameter(zeros(channels)) : null;
         running_mean = zeros(channels);
@@ -68,7 +69,7 @@ public sealed class BatchNorm : Module<Tensor, Tensor>
         {
             using (no_grad())
                 num_batches_tracked.add_(1);
-            return _stack.BatchNorm(x, weight, bias, running_mean, running_var, Momentum, Eps, relu, residual, _sum);
+            return _stack.BatchNorm(x, weight, bias, running_mean, running_var, Momentum, Eps, relu, residual, _ranks is { World: > 1 } ? _ranks.AllReduceSum : null);
         }
 
         var y = functional.batch_norm(x, running_mean, running_var, weight, bias, training: false, Momentum, Eps);

@@ -27,8 +27,7 @@ public sealed class Calibration(TrainOptions options, TrainState state, ICollect
         var total = StepPlan.Decide(options.TotalSteps, state.Step, state.Trained, _measured, budget);
         if (ranks.World > 1)
             ranks.Broadcast(MemoryMarshal.AsBytes(new Span<long>(ref total)), root: 0);
-        state.TotalSteps = total;
-        state.Planned = true;
+        state.Plan(total);
         if (ranks.Rank == 0)
             session.StepsPlanned(total);
         return true;

@@ -10,7 +10,7 @@ namespace DarkMatter.Trainer.Training;
 /// <summary>
 /// All gradients in a few flat buffers, in the order backward produces them, so that each buffer's sum over the ranks travels while
 /// backward still computes. A parameter's <c>grad</c> is a view of its buffer: nothing is copied. A few extra numbers ride in the last
-/// buffer, which saves a message per step.
+/// buffer, which saves a message per step. The buffers live as long as the parameters; who sums them changes with the generation.
 /// </summary>
 public sealed class GradientBuckets : IDisposable
 {
@@ -36,8 +36,7 @@ public sealed class GradientBuckets : IDisposable
         _bucketOf = new Bucket[parameters.Count];
         Fill(parameters, bucketBytes, extras);
         Gradients = [.. parameters.Select(p => p.grad!)];
-        if (ranks.World > 1)
-            _hook = stack.OnGradientReady(parameters, Ready);
+        _hook = stack.OnGradientReady(parameters, Ready);
     }
 
     /// <summary>The gradients, in the parameters' order; after <see cref="Finish(Span{double})"/> those of the global batch.</summary>
@@ -68,7 +67,7 @@ public sealed class GradientBuckets : IDisposable
         }
 
         _started = 0;
-        _open = true;
+        _open = _ranks.World > 1;
     }
 
     /// <summary>As <see cref="Finish(Span{double})"/>, for the numbers of a training step.</summary>

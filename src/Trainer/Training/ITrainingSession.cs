@@ -1,3 +1,5 @@
+using DarkMatter.Trainer.Checkpoints;
+
 namespace DarkMatter.Trainer.Training;
 
 /// <summary>
@@ -7,10 +9,25 @@ namespace DarkMatter.Trainer.Training;
 public interface ITrainingSession
 {
     /// <summary>
-    /// True once this run should end at the next step boundary (drain, stop, Ctrl-C). Rank 0's answer counts for all ranks, so that
-    /// they stop at the same step, with a checkpoint.
+    /// True once the run should end at the next step boundary. One rank's answer counts for all, so that they stop at the same step,
+    /// with a checkpoint.
     /// </summary>
     bool StopRequested { get; }
+
+    /// <summary>
+    /// True once this rank is to leave the generation at the next step boundary: another begins, or it waits, or it was drained. All ranks
+    /// leave at the same step and keep their state.
+    /// </summary>
+    bool YieldRequested => false;
+
+    /// <summary>True if a checkpoint is wanted when the ranks leave.</summary>
+    bool CheckpointRequested => false;
+
+    /// <summary>All ranks hold the same verified state, and the first step is about to be made; called on every rank.</summary>
+    void GenerationBegan(GenerationReport report)
+    {
+        // A session that only counts steps has nothing to say.
+    }
 
     /// <summary>The total number of steps was fixed from the measured rate; called once, on rank 0.</summary>
     void StepsPlanned(long totalSteps);
@@ -18,11 +35,48 @@ public interface ITrainingSession
     /// <summary>One optimizer update was applied on this rank.</summary>
     void StepApplied(StepReport report);
 
-    /// <summary>A checkpoint lies whole and verified on disk; called on rank 0 from the checkpoint writer's thread.</summary>
-    Task PublishCheckpointAsync(CheckpointReport checkpoint, CancellationToken cancellationToken);
+    /// <summary>Brings the ranks' parts of a generation's checkpoints together. Null: rank 0 writes them whole.</summary>
+    ICheckpointCoordinator? CheckpointCoordinator(long generation) => null;
+
+    /// <summary>A checkpoint that rank 0 wrote whole is visible; called from the checkpoint writer's thread.</summary>
+    Task PublishCheckpointAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken);
 
     /// <summary>Something a person may want to read: precision chosen, sample quarantined, checkpoint slow.</summary>
     void Note(string message);
+}
+
+/// <summary>How a generation began.</summary>
+public sealed record GenerationReport
+{
+    /// <summary>Its number.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary>Updates applied in the state that all ranks hold.</summary>
+    public required long StartStep { get; init; }
+
+    /// <summary>The steps of the run as known now.</summary>
+    public required long TotalSteps { get; init; }
+
+    /// <summary>That state's <see cref="Training.StateHash"/>.</summary>
+    public required ulong StateHash { get; init; }
+
+    /// <summary>Where it came from, for people: <c>memory of generation 7</c>, <c>checkpoint 500</c>, <c>fresh</c>.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>The ranks that copied it from others.</summary>
+    public required IReadOnlyList<int> Healed { get; init; }
+
+    /// <summary>Bytes they copied, together.</summary>
+    public required long HealedBytes { get; init; }
+
+    /// <summary>From the first word between the ranks until all hashes were the same.</summary>
+    public required TimeSpan HealTime { get; init; }
+
+    /// <summary>The generation that made the state's last step; 0: none.</summary>
+    public required long StateGeneration { get; init; }
+
+    /// <summary>The samples' digest from that generation's start to <see cref="StartStep"/>.</summary>
+    public required ulong StateDigest { get; init; }
 }
 
 /// <summary>What one step did.</summary>
@@ -55,15 +109,15 @@ public sealed record StepReport
     /// <summary>Mean over dimensions of the standard deviation of unit embeddings: healthy near 1/√d, collapsed 0.</summary>
     public required double EmbeddingStd { get; init; }
 
+    /// <summary>Time this rank itself computed: of <see cref="Elapsed"/> what was spent neither on data nor on others.</summary>
+    public TimeSpan Compute => Elapsed - DataWait - ExposedCommunication is { } own && own > TimeSpan.Zero ? own : TimeSpan.Zero;
+
+    /// <summary>The wrapping sum of the digests of all images that all ranks used since the generation began.</summary>
+    public required ulong SamplesDigest { get; init; }
+
     /// <summary>Keys of this rank's samples in the order they were used.</summary>
     public required IReadOnlyList<string> Keys { get; init; }
 
     /// <summary>Hash of parameters, buffers and optimizer memory after this step; null on steps that do not compare it.</summary>
     public ulong? StateHash { get; init; }
 }
-
-/// <summary>A checkpoint that is complete.</summary>
-/// <param name="Step">Updates applied.</param>
-/// <param name="Path">Its folder.</param>
-/// <param name="ManifestSha256">Of its manifest.json: 32 bytes.</param>
-public sealed record CheckpointReport(long Step, string Path, ReadOnlyMemory<byte> ManifestSha256);

@@ -20,6 +20,9 @@ public interface IViewBatch : IDisposable
     /// <summary>The samples' keys, in batch order.</summary>
     IReadOnlyList<string> Keys { get; }
 
+    /// <summary>The wrapping sum over the samples of <see cref="Data.SampleDigest"/>: what these images count for in the ledger.</summary>
+    ulong Digest { get; }
+
     /// <summary>View <paramref name="view"/> of every image: bytes [Count, H, W, 3], valid until the batch is disposed.</summary>
     Memory<byte> View(int view);
 }

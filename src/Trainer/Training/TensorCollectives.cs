@@ -48,6 +48,15 @@ public static class TensorCollectives
         return all.to(mine.device);
     }
 
+    /// <summary>A few numbers of every rank, in rank order; each gives equally many.</summary>
+    public static IReadOnlyList<long[]> GatherNumbers(this ICollective ranks, ReadOnlySpan<long> mine)
+    {
+        var all = new long[mine.Length * ranks.World];
+        var bytes = MemoryMarshal.AsBytes(mine);
+        ranks.AllGather(bytes, MemoryMarshal.AsBytes(all.AsSpan()), Enumerable.Repeat(bytes.Length, ranks.World).ToArray());
+        return [.. all.Chunk(mine.Length)];
+    }
+
     private static void InHostMemory(Tensor tensor, Action<Tensor> action)
     {
         if (tensor.device_type == TorchSharp.DeviceType.CPU && tensor.is_contiguous())

@@ -3,11 +3,18 @@ using DarkMatter.Trainer.Collectives;
 
 namespace DarkMatter.Trainer.Training;
 
-/// <summary>A collective that adds up how long its calls blocked: communication that no computation hides.</summary>
+/// <summary>
+/// The collective of the current generation. Networks, buckets and gathers keep this object for life; what does the work behind it is
+/// exchanged between generations. It also adds up how long calls blocked: communication that no computation hides.
+/// </summary>
 /// <param name="inner">Does the work.</param>
 public sealed class TimedCollective(ICollective inner) : ICollective
 {
+    private ICollective inner = inner;
     private long _ticks;
+
+    /// <summary>Where ranks may copy state from each other beside the collective calls; null where the collective has no such way.</summary>
+    public IStateTransfer? Transfer => inner as IStateTransfer;
 
     /// <inheritdoc/>
     public int Rank => inner.Rank;
@@ -17,6 +24,9 @@ public sealed class TimedCollective(ICollective inner) : ICollective
 
     /// <inheritdoc/>
     public long Generation => inner.Generation;
+
+    /// <summary>Goes on with another generation; no call may be under way.</summary>
+    public void Use(ICollective next) => (inner, _ticks) = (next, 0);
 
     /// <summary>Time blocked since the last call of this method.</summary>
     public TimeSpan TakeBlocked()

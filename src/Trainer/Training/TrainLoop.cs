@@ -10,27 +10,26 @@ namespace DarkMatter.Trainer.Training;
 /// meets its counterparts; what is decided from data is decided from numbers that all ranks have.
 /// </summary>
 /// <param name="options">The run.</param>
-/// <param name="state">Networks, optimizer and progress; changed in place.</param>
+/// <param name="state">Networks, optimizer, progress and ranks, in a generation that has begun; changed in place.</param>
 /// <param name="source">This rank's batches from step <c>state.Step</c> on.</param>
-/// <param name="ranks">The generation.</param>
 /// <param name="session">The world outside.</param>
-public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSource source, TimedCollective ranks, ITrainingSession session)
+public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSource source, ITrainingSession session)
 {
-    /// <summary>Trains until the last step, a request to stop, or cancellation.</summary>
+    /// <summary>Trains until the last step, or until a rank is asked to stop or to leave the generation, or cancellation.</summary>
     /// <exception cref="TrainingDivergedException">Loss or gradients are not finite; the step was not applied.</exception>
     /// <exception cref="StateDivergedException">Ranks do not hold the same state.</exception>
-    /// <exception cref="CollectiveAbortedException">A rank was lost; the step was not applied.</exception>
+    /// <exception cref="CollectiveAbortedException">A rank was lost; a step that was not applied has left no trace once <c>state.Abandon</c> is called.</exception>
     public TrainResult Run(CancellationToken cancellationToken)
     {
-        using var gradients = new GradientBuckets(state.Parameters, ranks, options.BucketBytes, StepSums.Count, state.Stack);
+        var (ranks, gradients) = (state.Ranks, state.Gradients);
         using var views = new ViewBuffer(options, state.Method.Views);
-        using var checkpoints = state.CheckpointWriter(options, ranks.Rank, ranks.Generation, session);
+        var checkpoints = state.CheckpointWriter(options, session);
         var calibration = new Calibration(options, state, ranks, session);
         var schedule = new Schedule(options.Optimizer, state.TotalSteps);
         var clock = Stopwatch.StartNew();
         var sums = default(StepSums);
 
-        while (state.Step < state.TotalSteps && !sums.Stop)
+        while (state.Step < state.TotalSteps && !sums.Leave)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
@@ -39,20 +38,19 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             using var batch = views.Read(source, state.Step, cancellationToken);
             var dataWait = Stopwatch.GetElapsedTime(waited);
 
+            state.BeginStep();                                                  // what is broken off from here on is undone
             var x = views.Normalized(batch, state.Stack);                       // [V·n, 3, H, W] float32, channels-last
             var loss = state.Method.Loss(x);                                    // this rank's summand
-            gradients.Begin(StepSums.Summands(loss, options, session.StopRequested && ranks.Rank == 0));
+            gradients.Begin(StepSums.Summands(loss, options, batch.Digest, session, checkpoints?.IsBusy == true));
             loss.Value.backward();                                              // finished buckets travel meanwhile
             var finite = gradients.Finish(out sums);                            // now gradients and sums are the global batch's
 
             var lr = schedule.At(state.Step);
             if (!finite || !double.IsFinite(sums.Loss))
                 throw new TrainingDivergedException(options, state, sums.Loss, lr);
-            state.Optimizer.Step(gradients.Gradients, lr);
-            state.Step++;
-            state.Method.AfterUpdate(state.Step, state.TotalSteps);
+            state.ApplyStep(lr, sums.SamplesDigest);                            // optimizer, moving averages; the step is made
 
-            var hash = options.HashEvery > 0 && state.Step % options.HashEvery == 0 ? state.CompareHashes(ranks) : (ulong?)null;
+            var hash = options.HashEvery > 0 && state.Step % options.HashEvery == 0 ? state.CompareHashes() : (ulong?)null;
             var elapsed = clock.Elapsed;
             clock.Restart();
             state.Trained += elapsed;
@@ -70,17 +68,25 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 DataWait = dataWait,
                 ExposedCommunication = ranks.TakeBlocked() + gradients.Waited,
                 EmbeddingStd = sums.EmbeddingStd,
+                SamplesDigest = state.SamplesDigest,
                 Keys = batch.Keys,
                 StateHash = hash,
             });
 
-            var last = state.Step == state.TotalSteps || sums.Stop;
-            if (last || (options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0))
-                checkpoints?.Save(state.Progress(options), required: last);
+            if (options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0 && state.Step < state.TotalSteps && !sums.Leave)
+                state.Save(checkpoints, sums.Busy, session);
         }
 
-        checkpoints?.Complete();
-        return new TrainResult(state.Step, state.TotalSteps, sums.Loss, sums.Stop && state.Step < state.TotalSteps, state.BFloat16, checkpoints?.LatestPath);
+        var (done, stopped) = (state.Step >= state.TotalSteps, sums.Stop);
+        if (done || stopped || sums.Checkpoint)
+        {
+            checkpoints?.Save(state.Progress(), required: true);
+            checkpoints?.Complete();
+            ranks.Barrier();                                                    // nobody goes before the last checkpoint is whole
+        }
+
+        return new TrainResult(
+            state.Step, state.TotalSteps, sums.Loss, stopped && !done, sums.Yield && !stopped && !done, state.Method.Autocast, checkpoints?.LatestPath);
     }
 }
 
@@ -88,7 +94,8 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
 /// <param name="Step">Updates applied.</param>
 /// <param name="TotalSteps">Updates of the whole run.</param>
 /// <param name="Loss">Of the last step; 0 if there was none.</param>
-/// <param name="Stopped">Whether it ended early, because it was asked to.</param>
+/// <param name="Stopped">Whether the run ended early, because a rank was asked to end it.</param>
+/// <param name="Yielded">Whether only the generation ended: the run goes on in another, with this state.</param>
 /// <param name="BFloat16">Whether the networks computed in bfloat16, else in float32.</param>
 /// <param name="CheckpointPath">The newest checkpoint this rank wrote; null on ranks that write none.</param>
-public sealed record TrainResult(long Step, long TotalSteps, double Loss, bool Stopped, bool BFloat16, string? CheckpointPath);
+public sealed record TrainResult(long Step, long TotalSteps, double Loss, bool Stopped, bool Yielded, bool BFloat16, string? CheckpointPath);

@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
@@ -86,11 +87,20 @@ public sealed record TrainOptions
     /// <summary>Steps between checkpoints; 0 writes only the last. Default 500.</summary>
     public long CheckpointEvery { get; init; } = 500;
 
-    /// <summary>Complete checkpoints that are kept; older ones are deleted once a newer is published. Default 3.</summary>
-    public int CheckpointsKept { get; init; } = 3;
+    /// <summary>Which checkpoints stay once a newer is published. Default: the last 3.</summary>
+    public CheckpointRetention Retention { get; init; } = new();
 
-    /// <summary>A checkpoint folder to go on from; null starts anew.</summary>
+    /// <summary>Where checkpoints lie instead of in <see cref="RunDirectory"/>; null: there.</summary>
+    public CheckpointStore? Store { get; init; }
+
+    /// <summary>The newest checkpoint's folder, to go on from where no rank holds anything newer; null starts anew.</summary>
     public string? ResumeFrom { get; init; }
+
+    /// <summary>Updates applied in that checkpoint.</summary>
+    public long ResumeStep { get; init; }
+
+    /// <summary>The generation that wrote that checkpoint; 0 when it is not known. Default 0.</summary>
+    public long ResumeGeneration { get; init; }
 
     /// <summary>The resolved recipe as text: written into every checkpoint.</summary>
     public string Recipe { get; init; } = "";
@@ -112,6 +122,9 @@ public sealed record TrainOptions
 
     /// <summary>Images this rank takes per step.</summary>
     public int RankBatch => ImagesPerLane * Lanes;
+
+    /// <summary>Where checkpoints lie; null: none are written.</summary>
+    public CheckpointStore? OpenStore() => Store ?? (RunDirectory is null ? null : CheckpointFolder.Store(RunDirectory));
 
     /// <summary>Everything that is wrong with these options; empty when nothing is.</summary>
     public IEnumerable<string> Problems()
@@ -138,8 +151,8 @@ public sealed record TrainOptions
             yield return $"train.calibration_steps: {CalibrationSteps} is below 1";
         if (CheckpointEvery < 0)
             yield return $"train.checkpoint_every: {CheckpointEvery} is below 0";
-        if (CheckpointsKept < 1)
-            yield return $"train.checkpoints_kept: {CheckpointsKept} is below 1";
+        if (Retention.KeepLast < 1)
+            yield return $"checkpoints.keep_last: {Retention.KeepLast} is below 1";
         if (HashEvery < 0)
             yield return $"train.hash_every: {HashEvery} is below 0";
         if (BucketBytes < 1024)

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Text.Json;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
@@ -13,41 +11,65 @@ using static TorchSharp.torch;
 namespace DarkMatter.Trainer.Training;
 
 /// <summary>
-/// Everything that changes while a run trains. At a step boundary all of it is the same on every rank, and all of it is in a checkpoint.
+/// Everything that changes while a run trains. At a step boundary all of it is the same on every rank, and all of it is in a checkpoint. It
+/// outlives generations: a rank that lost its peers keeps it in memory, and goes on from it or gives it to those who need it.
 /// </summary>
 public sealed class TrainState : IDisposable
 {
     /// <summary>torch has one random generator per process; ranks that are threads of one take turns.</summary>
-    private static readonly Lock Generator = new();
+    internal static readonly Lock Generator = new();
 
+    private readonly TrainOptions _options;
     private readonly TensorSet _model;
     private readonly TensorSet _momenta;
-    private readonly IReadOnlyList<Tensor> _localStatistics;
+    private readonly IReadOnlyList<Tensor> _compared;
+    private readonly StepGuard _guard;
+    private CheckpointWriter? _writer;
+    private CheckpointWriter? _olderWriter;
+    private bool _pristine = true;
 
-    private TrainState(TrainOptions options, IMethod method, bool bfloat16, ITorchStack stack)
+    private TrainState(TrainOptions options, IMethod method, TimedCollective ranks, RankShare share, ITorchStack stack)
     {
         var named = method.Network.named_parameters().ToList();
-        (Method, BFloat16, Stack) = (method, bfloat16, stack);
+        var buffers = method.Network.named_buffers().Select(b => b.buffer).ToList();
+        (_options, Method, Ranks, Share, Stack) = (options, method, ranks, share, stack);
         Parameters = [.. named.Select(p => p.parameter)];
         Optimizer = new Optimizer(options.Optimizer, named, stack);
-        _localStatistics = options.SyncBatchNorm ? [] : [.. method.Network.named_buffers().Select(b => b.buffer)];
+        Gradients = new GradientBuckets(Parameters, ranks, options.BucketBytes, StepSums.Count, stack);
+        _guard = new StepGuard(buffers);
         _model = new TensorSet(method.Network.state_dict().Select(t => (t.Key, t.Value)));
         _momenta = new TensorSet(Optimizer.State);
-        TotalSteps = options.TotalSteps;
-        Planned = options.Budget is null;
+        // Running statistics of ranks that normalise each for itself differ, and training does not read them.
+        var own = options.SyncBatchNorm ? [] : method.Network.named_buffers().Select(b => b.name).ToHashSet();
+        _compared = [.. _model.Tensors.Where(t => !own.Contains(t.Name)).Concat(_momenta.Tensors).Select(t => t.Tensor)];
     }
 
     /// <summary>Updates applied.</summary>
-    public long Step { get; set; }
+    public long Step { get; private set; }
 
-    /// <summary>Updates of the whole run, as far as known.</summary>
-    public long TotalSteps { get; set; }
+    /// <summary>Updates of the whole run, as far as known; 0 before the first generation.</summary>
+    public long TotalSteps { get; private set; }
 
     /// <summary>Whether <see cref="TotalSteps"/> is final.</summary>
-    public bool Planned { get; set; }
+    public bool Planned { get; private set; }
 
     /// <summary>Time trained, over all parts of the run.</summary>
     public TimeSpan Trained { get; set; }
+
+    /// <summary>The newest generation that began with this state; 0: none.</summary>
+    public long Generation { get; private set; }
+
+    /// <summary>The wrapping sum of the digests of all images that all ranks used since <see cref="Generation"/> began.</summary>
+    public ulong SamplesDigest { get; private set; }
+
+    /// <summary>Whether this is a state of the run: not before the first generation, nor after a heal that broke off or a hash that was wrong.</summary>
+    public bool Holds { get; private set; }
+
+    /// <summary>The ranks of the current generation; a single one before the first.</summary>
+    public TimedCollective Ranks { get; }
+
+    /// <summary>How the current generation shares the global batch.</summary>
+    public RankShare Share { get; }
 
     /// <summary>Networks and loss.</summary>
     public IMethod Method { get; }
@@ -55,163 +77,232 @@ public sealed class TrainState : IDisposable
     /// <summary>What applies gradients.</summary>
     public Optimizer Optimizer { get; }
 
+    /// <summary>The gradients' buffers.</summary>
+    public GradientBuckets Gradients { get; }
+
     /// <summary>What is trained, in the order of its names' registration.</summary>
     public IReadOnlyList<Parameter> Parameters { get; }
-
-    /// <summary>Whether the networks compute in bfloat16.</summary>
-    public bool BFloat16 { get; }
 
     /// <summary>What computes.</summary>
     public ITorchStack Stack { get; }
 
-    /// <summary>
-    /// The state every rank starts from: initialised from the seed or read from a checkpoint by rank 0, then copied to the others.
-    /// </summary>
-    /// <exception cref="ArgumentException">The options have problems, or the ranks' shares do not make up the global batch.</exception>
-    /// <exception cref="CheckpointException">The checkpoint is damaged or of another model.</exception>
-    public static TrainState Create(TrainOptions options, ICollective ranks, ITorchStack stack)
+    /// <summary>Builds networks, optimizer and buffers, initialised from the seed: all that needs no other rank.</summary>
+    /// <exception cref="ArgumentException">The options have problems; all are named.</exception>
+    public static TrainState Prepare(TrainOptions options, ITorchStack stack)
     {
-        var share = RankShare.Exchange(ranks, options.RankBatch);
-        if (share.Total != options.GlobalBatch)
-            throw new ArgumentException($"run '{options.Run}': the {ranks.World} ranks hold {string.Join(" + ", share.Counts)} = {share.Total} images of a step, but the global batch is {options.GlobalBatch}; the lanes are not dealt out completely", nameof(options));
-        var bfloat16 = AgreeOnBFloat16(options.Precision, ranks, stack);
-        var norm = new Normalization(stack, options.SyncBatchNorm ? ranks : null);
-        SimClr method;
-        lock (Generator)
-        {
-            manual_seed(options.Seed);
-            method = new SimClr(options.Method, options.Model, norm, share, bfloat16);
-        }
-
-        if (options.Precision == Precision.Float64)
-            method.Network.to(ScalarType.Float64);
-
-        if (device(options.Device) is { type: not TorchSharp.DeviceType.CPU } accelerator)
-            method.Network.to(accelerator);
-
-        var state = new TrainState(options, method, bfloat16, stack);
-        if (ranks.Rank == 0 && options.ResumeFrom is { } path)
-            state.Load(path, options);
-        state.CopyFromRank0(ranks, options);
-        return state;
+        if (options.Problems().ToList() is { Count: > 0 } problems)
+            throw new ArgumentException($"run '{options.Run}': {string.Join("; ", problems)}", nameof(options));
+        if (options.Threads > 0)
+            stack.SetThreads(options.Threads);
+        var ranks = new TimedCollective(new SingleRank());
+        var share = new RankShare(ranks, [options.GlobalBatch]);
+        return new TrainState(options, NewMethod(options, ranks, share, stack), ranks, share, stack);
     }
 
+    /// <summary>
+    /// Makes one step's forward and backward pass on blank images and forgets it: the code is compiled and memory is taken before others wait
+    /// for this rank.
+    /// </summary>
+    public void WarmUp(TrainOptions options)
+    {
+        var images = Math.Max(2, options.ImagesPerLane);
+        using var scope = NewDisposeScope();
+        var x = zeros([Method.Views * images, 3, options.ImageSize, options.ImageSize], dtype: Parameters[0].dtype, device: Parameters[0].device);
+        var share = Share.Counts;
+        Share.Deal([images]);
+        BeginStep();
+        Method.Loss(Stack.ToChannelsLast(x)).Value.backward();
+        Abandon();
+        Share.Deal(share);
+    }
+
+    /// <summary>Whether this rank would rather compute in bfloat16.</summary>
+    public bool PrefersBFloat16(Precision precision) => precision == Precision.BFloat16 || (precision == Precision.Auto && Stack.PrefersBFloat16);
+
+    /// <summary>Takes the place of a rank; what a broken step left is undone. Nothing of the state itself changes.</summary>
+    public void Enter(TrainOptions options, ICollective ranks)
+    {
+        Abandon();
+        Ranks.Use(ranks);
+        if (!Planned)
+            (TotalSteps, Planned) = (options.TotalSteps, options.Budget is null);
+    }
+
+    /// <summary>What this rank brings into a generation.</summary>
+    public RankState Describe() => new(Generation, Step, Hash(), Holds);
+
+    /// <summary>Every rank of a generation holds this state: it begins.</summary>
+    public void Begin(long generation) => (Generation, SamplesDigest, Holds) = (generation, 0, true);
+
+    /// <summary>This state is not the run's: it was found to differ, or is about to be overwritten.</summary>
+    public void Distrust() => (Holds, _pristine) = (false, false);
+
+    /// <summary>Fixes the number of steps.</summary>
+    public void Plan(long totalSteps) => (TotalSteps, Planned) = (totalSteps, true);
+
+    /// <summary>Remembers what the forward pass is about to change.</summary>
+    public void BeginStep() => _guard.Open();
+
+    /// <summary>Applies the update of a step whose gradients are those of the global batch.</summary>
+    /// <param name="lr">The learning rate.</param>
+    /// <param name="samples">The digest of the global batch.</param>
+    public void ApplyStep(double lr, ulong samples)
+    {
+        _pristine = false;
+        Optimizer.Step(Gradients.Gradients, lr);
+        Step++;
+        Method.AfterUpdate(Step, TotalSteps);
+        SamplesDigest += samples;
+        _guard.Close();
+    }
+
+    /// <summary>Undoes what a step that was not applied has changed; nothing where none is open.</summary>
+    public void Abandon() => _guard.Restore();
+
+    /// <summary>The fingerprint of everything that ranks must have in common.</summary>
+    public ulong Hash() => StateHash.Of(_compared);
+
+    /// <summary>Makes sure that all ranks have one fingerprint, and returns it.</summary>
+    /// <param name="expected">The right one where it is known; else the majority's is.</param>
+    /// <exception cref="StateDivergedException">They have not. A rank with a wrong one distrusts its state from now on.</exception>
+    public ulong CompareHashes(ulong? expected = null)
+    {
+        var mine = Hash();
+        var hashes = Ranks.GatherNumbers([(long)mine]).Select(of => (ulong)of[0]).ToList();
+        var tainted = expected is null ? HealPlan.Tainted(hashes) : [.. Enumerable.Range(0, hashes.Count).Where(rank => hashes[rank] != expected)];
+        if (tainted.Count == 0)
+            return mine;
+        if (tainted.Contains(Ranks.Rank))
+            Distrust();
+        throw new StateDivergedException(Step, Ranks.Generation, hashes, tainted);
+    }
+
+    /// <summary>Everything a rank copies from others: the networks' state, then the optimizer's.</summary>
+    public IEnumerable<Tensor> Tensors => _model.Tensors.Concat(_momenta.Tensors).Select(t => t.Tensor);
+
     /// <summary>What a checkpoint says besides tensors.</summary>
-    public TrainingProgress Progress(TrainOptions options)
+    public TrainingProgress Progress()
     {
         using var random = get_rng_state();
         return new TrainingProgress
         {
-            Run = options.Run,
+            Run = _options.Run,
             Step = Step,
             TotalSteps = TotalSteps,
             Planned = Planned,
             TrainedSeconds = Trained.TotalSeconds,
-            GlobalBatch = options.GlobalBatch,
-            LanePositions = [.. Enumerable.Repeat(Step * options.ImagesPerLane, options.LaneCount)],
-            Seed = options.Seed,
+            GlobalBatch = _options.GlobalBatch,
+            LanePositions = [.. Enumerable.Repeat(Step * _options.ImagesPerLane, _options.LaneCount)],
+            Seed = _options.Seed,
             RandomState = Convert.ToBase64String(random.bytes),
             Method = Method.Name,
+            StateGeneration = Generation,
+            SamplesDigest = SamplesDigest,
         };
     }
 
-    /// <summary>The fingerprint of parameters, buffers and optimizer memory.</summary>
-    public ulong Hash() => StateHash.Of(_model.Tensors.Concat(_momenta.Tensors).Select(t => t.Tensor));
-
-    /// <summary>
-    /// Makes sure that all ranks have one fingerprint, and returns it. Running statistics that each rank kept for itself, without
-    /// synchronised normalisation, become rank 0's first: training does not read them.
-    /// </summary>
-    /// <exception cref="StateDivergedException">They have not.</exception>
-    public ulong CompareHashes(ICollective ranks)
+    /// <summary>A plan made before stays in force; one that was still to be made is what the options say now.</summary>
+    public void Apply(TrainingProgress progress)
     {
-        foreach (var statistics in _localStatistics)
-            ranks.Broadcast(statistics, root: 0);
-        var mine = Hash();
-        if (ranks.World == 1)
-            return mine;
-        Span<byte> own = stackalloc byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(own, mine);
-        var bytes = new byte[8 * ranks.World];
-        ranks.AllGather(own, bytes, Enumerable.Repeat(8, ranks.World).ToArray());
-        var hashes = Enumerable.Range(0, ranks.World).Select(r => BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(8 * r))).ToArray();
-        return hashes.Distinct().Count() == 1
-            ? mine
-            : throw new StateDivergedException($"step {Step}, generation {ranks.Generation}: the ranks hold different states ({string.Join(", ", hashes.Select((h, r) => $"rank {r} {h:x16}"))}); nothing more is written. Resume from the last checkpoint; if it happens again, a machine computes wrongly");
+        Step = progress.Step;
+        if (progress.Planned)
+            Plan(progress.TotalSteps);
+        Trained = TimeSpan.FromSeconds(progress.TrainedSeconds);
+        (Generation, SamplesDigest) = (progress.StateGeneration, progress.SamplesDigest);
+        using var random = tensor(Convert.FromBase64String(progress.RandomState), dtype: ScalarType.Byte);
+        lock (Generator)
+            set_rng_state(random);
     }
 
-    /// <summary>What writes checkpoints; null where none are written: without a run directory, and on all ranks but the first.</summary>
-    public CheckpointWriter? CheckpointWriter(TrainOptions options, int rank, long generation, ITrainingSession session) =>
-        options.RunDirectory is not { } directory || rank != 0
-            ? null
-            : new CheckpointWriter(
-                CheckpointFolder.Store(directory),
-                new SoloCheckpoints((published, cancellation) => session.PublishCheckpointAsync(new CheckpointReport(published.Step, published.Path, published.ManifestSha256), cancellation)),
-                new CheckpointWriterOptions
-                {
-                    Generation = generation,
-                    Recipe = options.Recipe,
-                    Versions = Checkpoints.CheckpointWriter.Versions(Stack.Description),
-                    Retention = new CheckpointRetention(options.CheckpointsKept),
-                    Note = session.Note,
-                },
-                _model,
-                _momenta);
-
-    /// <summary>Frees networks and optimizer.</summary>
-    public void Dispose()
+    /// <summary>Overwrites everything with a checkpoint.</summary>
+    /// <exception cref="CheckpointException">It is of another model, batch or number of lanes.</exception>
+    public void Load(OpenCheckpoint checkpoint)
     {
-        Optimizer.Dispose();
-        Method.Dispose();
-    }
-
-    private static bool AgreeOnBFloat16(Precision precision, ICollective ranks, ITorchStack stack)
-    {
-        double[] prefer = [precision == Precision.BFloat16 || (precision == Precision.Auto && stack.PrefersBFloat16) ? 1 : 0];
-        ranks.AllReduceSum(prefer);
-        return prefer[0] == ranks.World;
-    }
-
-    private void Load(string path, TrainOptions options)
-    {
-        using var checkpoint = CheckpointFolder.Open(path);
-        var progress = checkpoint.Manifest.Progress;
+        var (path, progress) = (checkpoint.Path, checkpoint.Manifest.Progress);
         if (progress.Method != Method.Name)
             throw new CheckpointException($"checkpoint '{path}': it is of method {progress.Method}, and the recipe says {Method.Name}");
-        if (progress.GlobalBatch != options.GlobalBatch || progress.LanePositions.Count != options.LaneCount)
-            throw new CheckpointException($"checkpoint '{path}': it was written with batch {progress.GlobalBatch} and {progress.LanePositions.Count} lanes, and the recipe has {options.GlobalBatch} and {options.LaneCount}; these fix the order of the data, so start a new run");
+        if (progress.GlobalBatch != _options.GlobalBatch || progress.LanePositions.Count != _options.LaneCount)
+            throw new CheckpointException($"checkpoint '{path}': it was written with batch {progress.GlobalBatch} and {progress.LanePositions.Count} lanes, and the recipe has {_options.GlobalBatch} and {_options.LaneCount}; these fix the order of the data, so start a new run");
+        Distrust();
         _model.Load(checkpoint.ModelFiles);
         _momenta.Load(checkpoint.OptimizerFiles);
         Apply(progress);
     }
 
-    /// <summary>A plan made before stays in force; one that was still to be made is what the options say now.</summary>
-    private void Apply(TrainingProgress progress)
+    /// <summary>Everything as it was before the first step: initialised from the seed, on every rank the same.</summary>
+    public void Reset()
     {
-        Step = progress.Step;
-        if (progress.Planned)
-            (TotalSteps, Planned) = (progress.TotalSteps, true);
-        Trained = TimeSpan.FromSeconds(progress.TrainedSeconds);
-        using var random = tensor(Convert.FromBase64String(progress.RandomState), dtype: ScalarType.Byte);
-        set_rng_state(random);
+        if (_pristine)
+            return;
+        using var _ = no_grad();
+        using var fresh = NewMethod(_options, Ranks, Share, Stack);
+        foreach (var ((name, mine), (other, first)) in _model.Tensors.Zip(fresh.Network.state_dict().Select(t => (t.Key, t.Value))))
+            mine.copy_(name == other ? first : throw new InvalidOperationException($"two networks of one recipe differ: '{name}' and '{other}'"));
+        foreach (var (_, momentum) in _momenta.Tensors)
+            momentum.zero_();
+        (Step, Generation, SamplesDigest, Trained) = (0, 0, 0, TimeSpan.Zero);
     }
 
-    private void CopyFromRank0(ICollective ranks, TrainOptions options)
+    /// <summary>What writes this rank's part of checkpoints in this generation; null where none are written.</summary>
+    public CheckpointWriter? CheckpointWriter(TrainOptions options, ITrainingSession session)
     {
-        if (ranks.World == 1)
-            return;
-        var json = JsonSerializer.SerializeToUtf8Bytes(Progress(options), CheckpointJson.Default.TrainingProgress);
-        var length = new byte[4];
-        BinaryPrimitives.WriteInt32LittleEndian(length, json.Length);
-        ranks.Broadcast(length, root: 0);
-        Array.Resize(ref json, BinaryPrimitives.ReadInt32LittleEndian(length));
-        ranks.Broadcast(json, root: 0);
-        if (ranks.Rank != 0)
-            Apply(JsonSerializer.Deserialize(json, CheckpointJson.Default.TrainingProgress)!);
-        foreach (var (_, tensor) in _model.Tensors.Concat(_momenta.Tensors))
+        var coordinator = session.CheckpointCoordinator(Ranks.Generation);
+        if (options.OpenStore() is not { } store || (coordinator is null && Ranks.Rank != 0))
+            return null;
+        var writer = new CheckpointWriterOptions
         {
-            using var _ = no_grad();
-            ranks.Broadcast(tensor, root: 0);
+            Rank = coordinator is null ? 0 : Ranks.Rank,
+            World = coordinator is null ? 1 : Ranks.World,
+            Generation = Ranks.Generation,
+            Recipe = options.Recipe,
+            Versions = Checkpoints.CheckpointWriter.Versions(Stack.Description),
+            Retention = options.Retention,
+            Note = session.Note,
+        };
+        // What the generation before still writes may become whole; once this one writes it is given up.
+        _olderWriter?.Dispose();
+        (_olderWriter, _writer) = (_writer, new CheckpointWriter(store, coordinator ?? new SoloCheckpoints(session.PublishCheckpointAsync), writer, _model, _momenta));
+        return _writer;
+    }
+
+    /// <summary>Begins to write a checkpoint, unless a rank still writes the one before: all ranks write their parts, or none does.</summary>
+    public void Save(CheckpointWriter? writer, bool busy, ITrainingSession session)
+    {
+        if (busy)
+        {
+            if (Ranks.Rank == 0)
+                session.Note($"no checkpoint of step {Step}: a rank still writes the one before; write them less often (train.checkpoint_every)");
+            return;
         }
+
+        _olderWriter?.Dispose();
+        writer?.Save(Progress());
+    }
+
+    /// <summary>Frees networks, optimizer and buffers.</summary>
+    public void Dispose()
+    {
+        _olderWriter?.Dispose();
+        _writer?.Dispose();
+        _guard.Dispose();
+        Gradients.Dispose();
+        Optimizer.Dispose();
+        Method.Dispose();
+    }
+
+    private static SimClr NewMethod(TrainOptions options, TimedCollective ranks, RankShare share, ITorchStack stack)
+    {
+        SimClr method;
+        lock (Generator)
+        {
+            manual_seed(options.Seed);
+            method = new SimClr(options.Method, options.Model, new Normalization(stack, options.SyncBatchNorm ? ranks : null), share, autocast: false);
+        }
+
+        if (options.Precision == Precision.Float64)
+            method.Network.to(ScalarType.Float64);
+        if (device(options.Device) is { type: not TorchSharp.DeviceType.CPU } accelerator)
+            method.Network.to(accelerator);
+        return method;
     }
 }

@@ -3,10 +3,10 @@ using DarkMatter.Trainer.Stack;
 
 namespace DarkMatter.Trainer.Training;
 
-/// <summary>One rank's part of a run in one generation, from options to result.</summary>
+/// <summary>One rank's part of a run, from options to result.</summary>
 public static class TrainingRun
 {
-    /// <summary>Trains on the calling thread until the run ends.</summary>
+    /// <summary>Trains one generation that nothing precedes or follows, on the calling thread, until the run ends.</summary>
     /// <param name="options">The run, as this rank sees it.</param>
     /// <param name="openSource">Opens this rank's batches from the step given on; disposed when training ends.</param>
     /// <param name="ranks">The generation.</param>
@@ -21,25 +21,37 @@ public static class TrainingRun
     public static TrainResult Execute(
         TrainOptions options, Func<long, IViewSource> openSource, ICollective ranks, ITrainingSession session, CancellationToken cancellationToken)
     {
-        if (options.Problems().ToList() is { Count: > 0 } problems)
-            throw new ArgumentException($"run '{options.Run}': {string.Join("; ", problems)}", nameof(options));
-        var stack = TorchStack.Current;
-        if (options.Threads > 0)
-            stack.SetThreads(options.Threads);
+        using var state = TrainState.Prepare(options, TorchStack.Current);
+        return Generation(options, state, openSource, ranks, session, cancellationToken);
+    }
 
-        var timed = new TimedCollective(ranks);
-        using var state = TrainState.Create(options, timed, stack);
-        timed.TakeBlocked();
-        session.Note($"rank {ranks.Rank} of {ranks.World} trains {options.Run} from step {state.Step} to {state.TotalSteps} in {(state.BFloat16 ? "bfloat16" : options.Precision == Precision.Float64 ? "float64" : "float32")} on {stack.Description}");
-
-        var source = openSource(state.Step);
+    /// <summary>
+    /// Trains a generation from the state that its ranks agree on, until it ends; however it ends, the state is that of a step boundary.
+    /// Parameters and exceptions are those of <see cref="Execute"/>.
+    /// </summary>
+    public static TrainResult Generation(
+        TrainOptions options, TrainState state, Func<long, IViewSource> openSource, ICollective ranks, ITrainingSession session, CancellationToken cancellationToken)
+    {
+        state.Enter(options, ranks);
         try
         {
-            return new TrainLoop(options, state, source, timed, session).Run(cancellationToken);
+            var began = new Healing(options, state, session).Begin(cancellationToken);
+            state.Ranks.TakeBlocked();
+            session.Note($"rank {ranks.Rank} of {ranks.World} trains {options.Run} from step {state.Step} to {state.TotalSteps} in {(state.Method.Autocast ? "bfloat16" : options.Precision == Precision.Float64 ? "float64" : "float32")} on {state.Stack.Description}");
+            session.GenerationBegan(began);
+            var source = openSource(state.Step);
+            try
+            {
+                return new TrainLoop(options, state, source, session).Run(cancellationToken);
+            }
+            finally
+            {
+                source.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            }
         }
         finally
         {
-            source.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            state.Abandon();
         }
     }
 }

@@ -13,7 +13,7 @@ public sealed class CheckpointTests : IDisposable
     private readonly TrainOptions _options;
 
     public CheckpointTests() =>
-        _options = TrainingRunTests.Options with { RunDirectory = _folder, CheckpointEvery = 10, HashEvery = 1, Recipe = "name: test\n", CheckpointsKept = 10 };
+        _options = TrainingRunTests.Options with { RunDirectory = _folder, CheckpointEvery = 10, HashEvery = 1, Recipe = "name: test\n", Retention = new(10) };
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
@@ -43,7 +43,7 @@ public sealed class CheckpointTests : IDisposable
     [Fact]
     public void Save_EveryTenSteps_PublishesWholeFoldersAndKeepsTheNewest()
     {
-        var session = Train(_options with { TotalSteps = 45, CheckpointsKept = 2 }, world: 1);
+        var session = Train(_options with { TotalSteps = 45, Retention = new(2) }, world: 1);
         session.Checkpoints.Select(c => c.Step).ShouldBe([10, 20, 30, 40, 45]);
         CheckpointFolder.All(_folder).Select(c => c.Step).ShouldBe([40, 45]);
         Directory.GetFileSystemEntries(Path.Combine(_folder, "checkpoints")).Length.ShouldBe(2, "nothing unfinished stays");

@@ -67,7 +67,7 @@ public sealed class NtXentTests
             var (begin, count) = ranks.Rank == 0 ? (0, first) : (first, second);
             var mine = z[(begin * D)..((begin + count) * D)].Concat(z[((n + begin) * D)..((n + begin + count) * D)]).ToArray();
             var t = Rows(mine);
-            var share = RankShare.Exchange(ranks, count);
+            var share = new RankShare(ranks, [first, second]);
             share.Total.ShouldBe(n);
             var all = Gather.Rows(t, ranks, share.Counts.Select(c => 2 * c).ToArray());
             all.shape.ShouldBe([2 * n, D]);

@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Training;
 using TorchSharp;
@@ -43,7 +44,7 @@ public sealed class MemoryTests
 
         public void StepApplied(StepReport report) => counts.Add(report.Step == 1 ? Collected() : torch.Tensor.TotalCount);
 
-        public Task PublishCheckpointAsync(CheckpointReport checkpoint, CancellationToken cancellationToken) => Task.CompletedTask;
+        public Task PublishCheckpointAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken) => Task.CompletedTask;
 
         public void Note(string message)
         {

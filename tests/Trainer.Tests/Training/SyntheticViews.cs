@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Tests.Training;
@@ -8,6 +9,9 @@ public sealed class SyntheticViews(TrainOptions options, long startStep) : IView
     private long _step = startStep;
 
     public bool Disposed { get; private set; }
+
+    /// <summary>What an image counts for.</summary>
+    public static ulong DigestOf(int lane, long position) => (((ulong)lane << 40) + (ulong)position + 1) * 0x9E3779B97F4A7C15;
 
     public ValueTask<IViewBatch> ReadAsync(CancellationToken cancellationToken)
     {
@@ -28,6 +32,8 @@ public sealed class SyntheticViews(TrainOptions options, long startStep) : IView
         public int Count => options.RankBatch;
 
         public IReadOnlyList<string> Keys { get; } = [.. Samples(options, step).Select(s => $"{s.Lane}/{s.Position}")];
+
+        public ulong Digest { get; } = Samples(options, step).Aggregate(0ul, (sum, s) => sum + DigestOf(s.Lane, s.Position));
 
         public Memory<byte> View(int view)
         {
@@ -76,7 +82,7 @@ public sealed class RecordedSession : ITrainingSession
 {
     public List<StepReport> Steps { get; } = [];
 
-    public List<CheckpointReport> Checkpoints { get; } = [];
+    public List<PublishedCheckpoint> Checkpoints { get; } = [];
 
     public List<string> Notes { get; } = [];
 
@@ -90,7 +96,7 @@ public sealed class RecordedSession : ITrainingSession
 
     public void StepApplied(StepReport report) => Steps.Add(report);
 
-    public Task PublishCheckpointAsync(CheckpointReport checkpoint, CancellationToken cancellationToken)
+    public Task PublishCheckpointAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken)
     {
         Checkpoints.Add(checkpoint);
         return Task.CompletedTask;

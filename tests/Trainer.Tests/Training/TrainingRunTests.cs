@@ -35,7 +35,7 @@ public sealed class TrainingRunTests : IDisposable
     {
         var session = new RecordedSession();
         var result = Run(Options with { TotalSteps = 60 }, new SingleRank(1), session);
-        result.ShouldBe(new TrainResult(60, 60, session.Steps[^1].Loss, Stopped: false, BFloat16: false, CheckpointPath: null));
+        result.ShouldBe(new TrainResult(60, 60, session.Steps[^1].Loss, Stopped: false, Yielded: false, BFloat16: false, CheckpointPath: null));
         session.Steps.Select(s => s.Step).ShouldBe(Enumerable.Range(1, 60).Select(i => (long)i));
         session.Steps.Take(5).Average(s => s.Loss).ShouldBeGreaterThan(1.15 * session.Steps.TakeLast(5).Average(s => s.Loss));
         session.Steps[0].Keys.ShouldBe(["0/0", "0/1", "1/0", "1/1", "2/0", "2/1", "3/0", "3/1", "4/0", "4/1", "5/0", "5/1"]);
@@ -114,10 +114,10 @@ public sealed class TrainingRunTests : IDisposable
     }
 
     [Fact]
-    public void Execute_StopRequestedOnRankZero_StopsAllAtOneStepWithACheckpoint()
+    public void Execute_StopRequestedOnOneRank_StopsAllAtOneStepWithACheckpoint()
     {
         var options = Options with { RunDirectory = _folder, CheckpointEvery = 0 };
-        var results = ThreadRanks.Run(2, ranks => Run(Share(options, ranks), ranks, new RecordedSession { StopAfter = ranks.Rank == 0 ? 7 : 3 }));
+        var results = ThreadRanks.Run(2, ranks => Run(Share(options, ranks), ranks, new RecordedSession { StopAfter = ranks.Rank == 0 ? 12 : 7 }));
         results.ShouldAllBe(r => r.Step == 8 && r.Stopped);
         results[0].CheckpointPath.ShouldBe(Path.Combine(_folder, "checkpoints", "8"));
         results[1].CheckpointPath.ShouldBeNull();

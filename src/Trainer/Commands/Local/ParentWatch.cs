@@ -11,6 +11,8 @@ internal sealed partial class ParentWatch : IDisposable
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(8);
 
     private readonly CancellationTokenSource stop = new();
+    private readonly CancellationTokenSource orphaned = new();
+    private readonly CancellationTokenSource signalled = new();
     private readonly List<PosixSignalRegistration> signals = [];
     private readonly FileStream? presence;
 
@@ -18,6 +20,12 @@ internal sealed partial class ParentWatch : IDisposable
 
     /// <summary>Cancelled when this process should end.</summary>
     public CancellationToken Stop => stop.Token;
+
+    /// <summary>Cancelled when the process that started this one ended or wants it to end.</summary>
+    public CancellationToken Orphaned => orphaned.Token;
+
+    /// <summary>Cancelled by a signal to this process alone.</summary>
+    public CancellationToken Signalled => signalled.Token;
 
     /// <summary>Begins to watch.</summary>
     /// <param name="runFolder">
@@ -64,6 +72,7 @@ internal sealed partial class ParentWatch : IDisposable
     private void OnSignal(PosixSignalContext context)
     {
         context.Cancel = true;
+        signalled.Cancel();
         stop.Cancel();
     }
 
@@ -81,6 +90,7 @@ internal sealed partial class ParentWatch : IDisposable
         {
             // As good as its end.
         }
+        orphaned.Cancel();
         stop.Cancel();
         Thread.Sleep(Grace);
         // Asked to stop and still here: something hangs. Nobody is left to read an explanation, and nothing unpublished may be trusted.

@@ -7,18 +7,20 @@ namespace DarkMatter.Trainer.Commands.Sessions;
 /// <param name="options">Who the trainer is.</param>
 internal sealed class RunLogs(TrainerProcessOptions options) : IDisposable
 {
+    /// <summary>So many steps are remembered: a trainer that becomes rank 0 writes the rows that the one before could not.</summary>
+    private const int Remembered = 4096;
+
+    private readonly Queue<StepReport> recent = new();
     private StepLog? steps;
     private KeyLog? keys;
 
-    /// <summary>Opens them, once the rank is known.</summary>
+    /// <summary>Opens them for a generation.</summary>
     public void Open(int rank, long startStep)
     {
         Directory.CreateDirectory(options.RunFolder);
-        if (rank == 0)
-        {
-            steps = StepLog.Open(Path.Combine(options.RunFolder, RunFolder.StepsName), startStep);
-        }
-        if (options.RecordKeys is { } path)
+        steps?.Dispose();
+        steps = rank == 0 ? StepLog.Open(Path.Combine(options.RunFolder, RunFolder.StepsName), startStep, recent) : null;
+        if (keys is null && options.RecordKeys is { } path)
         {
             Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
             keys = new KeyLog(path);
@@ -28,6 +30,11 @@ internal sealed class RunLogs(TrainerProcessOptions options) : IDisposable
     /// <summary>Records a step; called on the training thread.</summary>
     public void Write(StepReport report)
     {
+        recent.Enqueue(report with { Keys = [] });
+        if (recent.Count > Remembered)
+        {
+            recent.Dequeue();
+        }
         steps?.Write(report);
         keys?.Write(report);
     }

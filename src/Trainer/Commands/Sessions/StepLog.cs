@@ -11,16 +11,31 @@ public sealed class StepLog : IDisposable
     /// <summary>The first line of the file.</summary>
     public const string Header = "step,loss,learning_rate,images_per_second,seconds,data_wait_seconds,exposed_communication_seconds,embedding_std";
 
+    private const int TailBytes = 4096;
+
     private readonly StreamWriter writer;
 
     private StepLog(StreamWriter writer) => this.writer = writer;
 
-    /// <summary>Opens the file for the steps after <paramref name="startStep"/>.</summary>
-    public static StepLog Open(string path, long startStep)
+    /// <summary>Opens the file for the steps after <paramref name="startStep"/>; rows of later ones are cut off.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="startStep">Steps that are made.</param>
+    /// <param name="known">Steps of which rows may be missing, because whoever wrote before was lost; in order.</param>
+    public static StepLog Open(string path, long startStep, IEnumerable<StepReport>? known = null)
     {
-        var kept = startStep > 0 && File.Exists(path) ? Read(path).Where(row => row.Step <= startStep).Select(row => row.Line).ToList() : [];
-        File.WriteAllLines(path, kept.Prepend(Header));
-        return new StepLog(new StreamWriter(new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite)));
+        var last = LastStep(path);
+        if (last is null || last > startStep)
+        {
+            var kept = startStep > 0 && File.Exists(path) ? Read(path).Where(row => row.Step <= startStep).ToList() : [];
+            File.WriteAllLines(path, kept.Select(row => row.Line).Prepend(Header));
+            last = kept.Count > 0 ? kept[^1].Step : 0;
+        }
+        var log = new StepLog(new StreamWriter(new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.ReadWrite)));
+        foreach (var report in (known ?? []).Where(report => report.Step > last && report.Step <= startStep).DistinctBy(report => report.Step))
+        {
+            log.Write(report);
+        }
+        return log;
     }
 
     /// <summary>Appends a step. The row reaches the system at once: no checkpoint may be newer than the curve that leads to it.</summary>
@@ -34,6 +49,26 @@ public sealed class StepLog : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => writer.Dispose();
+
+    /// <summary>The step of the last row, read from the file's end: it grows with the run. Null where the file does not end in a whole row.</summary>
+    private static long? LastStep(string path)
+    {
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        var tail = new byte[Math.Min(file.Length, TailBytes)];
+        file.Seek(-tail.Length, SeekOrigin.End);
+        file.ReadExactly(tail);
+        var text = System.Text.Encoding.UTF8.GetString(tail);
+        if (!text.EndsWith('\n'))
+        {
+            return null;
+        }
+        var line = text.TrimEnd('\n').Split('\n')[^1];
+        return line == Header ? 0 : long.TryParse(line.Split(',')[0], CultureInfo.InvariantCulture, out var step) ? step : null;
+    }
 
     /// <summary>The rows of a file that are whole.</summary>
     public static IEnumerable<StepRow> Read(string path)

@@ -1,0 +1,123 @@
+using DarkMatter.Data;
+using DarkMatter.Protocol;
+using DarkMatter.Trainer.Checkpoints;
+using DarkMatter.Trainer.Recipes;
+using DarkMatter.Trainer.Stack;
+using DarkMatter.Trainer.Training;
+
+namespace DarkMatter.Trainer.Commands.Sessions;
+
+/// <summary>
+/// All of a run that a trainer can have ready before it has a place: recipe, dataset, networks, compiled code. It outlives generations.
+/// </summary>
+internal sealed class PreparedRun : IDisposable
+{
+    private static readonly TimeSpan LeastBudget = TimeSpan.FromSeconds(3);
+
+    private readonly TrainerProcessOptions options;
+    private readonly Recipe recipe;
+    private readonly string dataset;
+    private readonly TrainOptions train;
+
+    private PreparedRun(TrainerProcessOptions options, Recipe recipe, string dataset, TrainOptions train)
+    {
+        (this.options, this.recipe, this.dataset, this.train) = (options, recipe, dataset, train);
+        State = TrainState.Prepare(train, TorchStack.Current);
+        State.WarmUp(train);
+    }
+
+    /// <summary>What is trained.</summary>
+    public TrainState State { get; }
+
+    /// <summary>Builds what the silo describes.</summary>
+    /// <exception cref="CommandException">The dataset here is another one than the run's.</exception>
+    public static PreparedRun Create(TrainerProcessOptions options, Standby run)
+    {
+        var recipe = ResolvedRecipe.Parse(run.RecipeYaml, $"the recipe of run '{options.Run}'", options.RunFolder).Recipe;
+        var dataset = options.Dataset ?? recipe.Data.Dataset;
+        var catalog = Catalog.Load(dataset);
+        if (run.DatasetDigest is { Length: > 0 } wanted && wanted != catalog.Digest)
+        {
+            throw new CommandException(
+                ExitCode.BadRequest,
+                $"the dataset {dataset} is not the one that run '{options.Run}' trains on: its catalog has digest {catalog.Digest}, the run's has {wanted}. "
+                + "Give --dataset the same dataset, or start another run for this one");
+        }
+        var lanes = run.LaneCount > 0 ? run.LaneCount : recipe.Data.Lanes;
+        return new PreparedRun(options, recipe, dataset, new TrainOptions
+        {
+            Run = options.Run,
+            Seed = recipe.Seed,
+            GlobalBatch = recipe.Train.Batch,
+            LaneCount = lanes,
+            FirstLane = 0,
+            Lanes = lanes,
+            ImageSize = recipe.Views[0].View.Size,
+            Mean = [.. recipe.Data.Mean.Select(value => (float)value)],
+            Std = [.. recipe.Data.Std.Select(value => (float)value)],
+            TotalSteps = recipe.StepsFor(catalog.SampleCount),
+            Precision = recipe.Train.Precision,
+            SyncBatchNorm = recipe.Train.SyncBatchNorm,
+            Model = recipe.Model,
+            Method = recipe.SimClr,
+            Optimizer = recipe.Optimizer,
+            RunDirectory = options.RunFolder,
+            CheckpointEvery = recipe.Train.CheckpointEvery,
+            Retention = recipe.Checkpoints.Retention,
+            Store = CheckpointStores.Open(recipe.Checkpoints, options.Run, options.RunFolder),
+            Recipe = run.RecipeYaml,
+            HashEvery = recipe.Train.HashEvery,
+            BucketBytes = recipe.Train.BucketBytes,
+            Threads = options.Threads,
+        });
+    }
+
+    /// <summary>The options of a place in a generation.</summary>
+    public TrainOptions At(Assignment assignment) => train with
+    {
+        FirstLane = assignment.Lanes[0],
+        Lanes = assignment.Lanes.Count,
+        TotalSteps = assignment.TotalSteps > 0 ? assignment.TotalSteps : train.TotalSteps,
+        Budget = assignment.TotalSteps > 0 ? null : BudgetFrom(DateTime.UtcNow),
+        ResumeFrom = assignment.CheckpointPath.Length > 0 ? assignment.CheckpointPath : null,
+        ResumeStep = assignment.CheckpointStep,
+        ResumeGeneration = assignment.CheckpointGeneration,
+    };
+
+    /// <summary>Opens the batches of a place and begins to read them.</summary>
+    public LoaderViews Open(Assignment assignment, long startStep, TrainerSession session)
+    {
+        var loader = PretrainLoader.Open(new PretrainLoaderOptions
+        {
+            DatasetPath = dataset,
+            Seed = recipe.Seed,
+            LaneCount = train.LaneCount,
+            Lanes = [.. assignment.Lanes],
+            GlobalBatch = recipe.Train.Batch,
+            StartStep = startStep,
+            Views = recipe.AllViews,
+            BlockSize = recipe.Data.Block,
+            Workers = recipe.Data.Workers,
+            PrefetchBatches = recipe.Data.Prefetch,
+        });
+        loader.Quarantined += sample =>
+        {
+            session.Note($"broken image {sample.Key} ({sample.Reason}) replaced by {sample.ReplacementKey}");
+            session.ReportQuarantined(sample);
+        };
+        return new LoaderViews(loader, startStep);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => State.Dispose();
+
+    private TimeSpan? BudgetFrom(DateTime now)
+    {
+        if (options.TrainUntil is not { } until)
+        {
+            return recipe.Train.Budget;
+        }
+        var left = until - now > LeastBudget ? until - now : LeastBudget;
+        return recipe.Train.Budget < left ? recipe.Train.Budget : left;
+    }
+}
