@@ -80,10 +80,13 @@ public sealed class FakeTrainer : IAsyncDisposable
             Generation = _generation,
             StartStep = step,
             Source = source,
-            StateGeneration = stateGeneration,
-            StateDigest = stateDigest,
             StateHash = ByteString.CopyFrom(1, 2),
         };
+        if (stateGeneration > 0)
+        {
+            began.Lineage.Add(new Protocol.Lineage { Generation = stateGeneration, EndStep = step, SamplesDigest = stateDigest });
+        }
+
         began.Healed.AddRange(healed);
         return Send(new TrainerMessage { GenerationBegan = began });
     }

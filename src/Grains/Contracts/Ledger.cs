@@ -58,6 +58,10 @@ public sealed record GenerationRecord
     /// <summary>When its ranks agreed, by the silo's clock.</summary>
     [Id(12)]
     public DateTimeOffset BeganAt { get; init; }
+
+    /// <summary>The generation that made the last step of the state it began with; 0 when that state had none, or when it is not known.</summary>
+    [Id(13)]
+    public long Parent { get; init; }
 }
 
 /// <summary>What an audit reads: the ledger with the few numbers of the run that give it meaning.</summary>

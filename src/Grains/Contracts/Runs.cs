@@ -322,6 +322,10 @@ public interface IRunGrain : IGrainWithStringKey
     [Alias("Began")]
     Task<RunView> Began(GenerationBeginning beginning);
 
+    /// <summary>Takes in how a state came about, for reports that were lost; durable when it returns.</summary>
+    [Alias("Prove")]
+    Task<RunView> Prove(ImmutableArray<LineageSegment> lineage);
+
     /// <summary>A live run waits, for trainers or on request; durable when it returns.</summary>
     [Alias("Hold")]
     Task<RunView> Hold(RunState state, string reason, RunProgress? progress);

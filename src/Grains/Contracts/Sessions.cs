@@ -167,13 +167,9 @@ public sealed record GenerationBeginning
     [Id(6)]
     public double HealSeconds { get; init; }
 
-    /// <summary>The generation that last trained that state; 0 when nobody has.</summary>
+    /// <summary>How that state came about: its newest segments in step order.</summary>
     [Id(7)]
-    public long StateGeneration { get; init; }
-
-    /// <summary>The wrapping sum over all images that <see cref="StateGeneration"/> used to reach it.</summary>
-    [Id(8)]
-    public ulong StateDigest { get; init; }
+    public ImmutableArray<LineageSegment> Lineage { get; init; } = [];
 }
 
 /// <summary>What a silo knows of one trainer whose session it holds.</summary>
@@ -263,7 +259,20 @@ public sealed record MemberReport
     /// <summary>Of its last step, without waiting for others.</summary>
     [Id(20)]
     public double ComputeSeconds { get; init; }
+
+    /// <summary>How the state came about with which it completed the run; empty before.</summary>
+    [Id(21)]
+    public ImmutableArray<LineageSegment> Lineage { get; init; } = [];
 }
+
+/// <summary>Steps of a state that were made in one generation.</summary>
+/// <param name="Generation">Its number.</param>
+/// <param name="StartStep">Updates applied before the first of them.</param>
+/// <param name="EndStep">Updates applied after the last of them.</param>
+/// <param name="SamplesDigest">The wrapping sum of <see cref="Data.SampleDigest"/> over all images used in them.</param>
+[GenerateSerializer, Alias("darkmatter.LineageSegment")]
+public sealed record LineageSegment(
+    [property: Id(0)] long Generation, [property: Id(1)] long StartStep, [property: Id(2)] long EndStep, [property: Id(3)] ulong SamplesDigest);
 
 /// <summary>Everything a silo has to say of a run: one message instead of one for each rank and step.</summary>
 [GenerateSerializer, Alias("darkmatter.SiloReport")]

@@ -106,7 +106,8 @@ public static class Roster
     // All took every step, or all that are left stopped as they were asked to.
     private static RosterDecision? Ended(TimeSpan now, RosterMembers members, ImmutableArray<RosterMember> seated, RosterOptions options)
     {
-        bool nobody = seated.All(m => m.Presence == Presence.Completed || m.IsLost(now, options));
+        // One that could not begin with those that had finished already has nothing left to do either.
+        bool nobody = seated.All(m => m.Presence == Presence.Completed || m.IsLost(now, options) || (members.FinalCheckpoint && m.Accuses is not null));
         if (nobody && (members.FinalCheckpoint || seated.All(m => m.Presence == Presence.Completed)) && !seated.IsEmpty)
         {
             return End(RunState.Completed, $"all {RosterText.Trainers(seated.Length)} completed step {seated.Max(m => m.Step)}.");

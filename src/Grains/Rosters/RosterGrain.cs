@@ -221,6 +221,12 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             await TakeIn(news, member!.Rank);
         }
 
+        foreach (var news in report.Members.Where(news => !news.Lineage.IsEmpty && _members.Knows(news)))
+        {
+            _run = await Run.Prove(news.Lineage);
+            _progress = _progress with { Step = Math.Max(_progress.Step, _run.Progress.Step) };
+        }
+
         // The checkpoint of the last step is noted by others than the roster.
         if (_members.Seated.Any(m => m.Presence == Presence.Completed))
         {

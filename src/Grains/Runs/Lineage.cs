@@ -3,8 +3,8 @@ using System.Collections.Immutable;
 namespace DarkMatter.Grains;
 
 /// <summary>
-/// Which generation made each step of a run's present state. A generation that began at step s replaces whatever others had made from s on:
-/// those steps were lost with every trainer that had them.
+/// Which generation made each step of a run's present state: from the newest generation back to the one whose work it went on with, and so on to
+/// the first step. What other generations made is lost: nobody that had it was left, or nobody could reach who had it.
 /// </summary>
 public sealed record Lineage
 {
@@ -27,45 +27,42 @@ public sealed record Lineage
     public static Lineage Of(RunLedger ledger)
     {
         ArgumentNullException.ThrowIfNull(ledger);
-        var pieces = new List<StepRange>();
-        var lost = new List<StepRange>();
         var problems = new List<string>();
         long number = 0;
         foreach (var generation in ledger.Generations)
         {
             problems.AddRange(Contradictions(generation, number, ledger));
             number = Math.Max(number, generation.Number);
-            if (!generation.Began)
-            {
-                continue;
-            }
-
-            while (pieces.Count > 0 && pieces[^1].To > generation.StartStep)
-            {
-                var piece = pieces[^1];
-                long kept = Math.Max(piece.From, generation.StartStep);
-                lost.Add(piece with { From = kept });
-                pieces.RemoveAt(pieces.Count - 1);
-                if (piece.From < kept)
-                {
-                    pieces.Add(piece with { To = kept });
-                }
-            }
-
-            pieces.Add(new StepRange(generation.Number, generation.StartStep, Math.Max(generation.StartStep, generation.CommittedStep)));
         }
 
-        long reached = 0;
-        foreach (var piece in pieces)
+        var pieces = new List<StepRange>();
+        var began = ledger.Generations.Where(g => g.Began).ToList();
+        long end = began.Count == 0 ? 0 : Math.Max(began[^1].StartStep, began[^1].CommittedStep);
+        long reached = end;
+        for (int i = began.Count - 1; i >= 0; i = Before(began, i))
         {
-            if (piece.From > reached)
+            if (began[i].StartStep > end)
             {
-                problems.Add($"steps {reached} to {piece.From} are in no generation: generation {piece.Generation} began at step {piece.From}");
+                problems.Add($"generation {pieces[^1].Generation} went on with generation {began[i].Number} from step {end}, but that one began at step {began[i].StartStep}");
+                break;
             }
 
-            reached = piece.To;
+            if (began[i].CommittedStep < end && pieces.Count > 0)
+            {
+                problems.Add($"steps {began[i].CommittedStep} to {end} are in no generation: generation {pieces[^1].Generation} began at step {end}");
+            }
+
+            pieces.Add(new StepRange(began[i].Number, began[i].StartStep, Math.Max(began[i].StartStep, Math.Min(end, began[i].CommittedStep))));
+            end = began[i].StartStep;
         }
 
+        if (end > 0 && pieces[^1].From == end)
+        {
+            problems.Add($"steps 0 to {end} are in no generation: generation {pieces[^1].Generation} began at step {end}");
+        }
+
+        pieces.Reverse();
+        var kept = pieces.DistinctBy(piece => piece.Generation).ToDictionary(piece => piece.Generation);
         if (ledger.State == RunState.Completed && (reached != ledger.Step || (ledger.TotalSteps > 0 && reached != ledger.TotalSteps)))
         {
             problems.Add($"the run is completed at step {ledger.Step} of {ledger.TotalSteps}, but its generations end at step {reached}");
@@ -75,11 +72,20 @@ public sealed record Lineage
         return new Lineage
         {
             Pieces = [.. pieces],
-            RolledBack = [.. lost.Where(range => range.Count > 0)],
+            RolledBack =
+            [
+                .. began.Select(g => new StepRange(g.Number, kept.TryGetValue(g.Number, out var piece) ? piece.To : g.StartStep, g.CommittedStep))
+                    .Where(range => range.Count > 0),
+            ],
             Unproven = [.. pieces.Select(piece => piece with { From = Math.Max(piece.From, digests[piece.Generation]) }).Where(range => range.Count > 0)],
             Problems = [.. problems],
         };
     }
+
+    // The generation whose work this one went on with; where it does not say, the newest before it that had not begun later.
+    private static int Before(List<GenerationRecord> began, int i) => began[i].Parent > 0
+        ? began.FindLastIndex(Math.Max(0, i - 1), i, g => g.Number == began[i].Parent)
+        : began.FindLastIndex(Math.Max(0, i - 1), i, g => g.StartStep <= began[i].StartStep);
 
     private static IEnumerable<string> Contradictions(GenerationRecord generation, long newest, RunLedger ledger)
     {

@@ -40,8 +40,10 @@ public static partial class Run
             return run;
         }
 
-        long committed = run.Generations.FindLast(g => g.Began)?.CommittedStep ?? 0;
-        var generations = Proven(run.Generations, beginning);
+        var generations = Prove(run, beginning.Lineage).Generations;
+        var last = generations.FindLast(g => g.Began);
+        bool goesOn = beginning.Lineage.Any(segment => segment.Generation == last?.Number);
+        long lost = last is null ? 0 : last.CommittedStep - (goesOn ? beginning.StartStep : last.StartStep);
         var newest = generations[^1] with
         {
             Began = true,
@@ -52,11 +54,12 @@ public static partial class Run
             Source = beginning.Source,
             StateHash = beginning.StateHash,
             Healed = beginning.Healed,
+            Parent = beginning.Lineage.LastOrDefault(segment => segment.EndStep > segment.StartStep)?.Generation ?? 0,
         };
         return run with
         {
             Generations = generations.SetItem(generations.Count - 1, newest),
-            RolledBack = run.RolledBack + Math.Max(0, committed - beginning.StartStep),
+            RolledBack = run.RolledBack + Math.Max(0, lost),
             Checkpoints = run.Checkpoints.RemoveAll(c => c.Step > beginning.StartStep),
             Progress = run.Progress with { Step = beginning.StartStep, DigestStep = beginning.StartStep, SamplesDigest = 0 },
         };
@@ -96,6 +99,34 @@ public static partial class Run
         };
     }
 
+    /// <summary>
+    /// The ledger with what a state tells of itself: which generations made its steps, and of which images. Reports that died with a trainer, or
+    /// while the silo was away, are made up for; a generation that trained without anybody hearing of it has begun after all.
+    /// </summary>
+    public static RunRecord Prove(RunRecord run, ImmutableArray<LineageSegment> lineage)
+    {
+        var generations = run.Generations;
+        long parent = 0;
+        foreach (var segment in lineage.Where(segment => segment.EndStep > segment.StartStep))
+        {
+            int i = generations.FindLastIndex(g => g.Number == segment.Generation);
+            if (i >= 0)
+            {
+                generations = generations.SetItem(i, Proven(generations[i], segment, parent));
+            }
+
+            parent = segment.Generation;
+        }
+
+        if (generations.SequenceEqual(run.Generations) || !run.IsLive)
+        {
+            return run;
+        }
+
+        long reached = Math.Max(run.Progress.Step, generations.FindLast(g => g.Began)?.CommittedStep ?? 0);
+        return run with { Generations = generations, Progress = run.Progress with { Step = reached } };
+    }
+
     /// <summary>The older half of a long ledger, to be stored apart, and the record without it; null while it is short.</summary>
     public static (ImmutableList<GenerationRecord> Older, RunRecord Run)? Seal(RunRecord run)
     {
@@ -109,16 +140,22 @@ public static partial class Run
     public static ImmutableList<GenerationRecord> WholeLedger(ImmutableList<GenerationRecord> older, ImmutableList<GenerationRecord> open) =>
         [.. older.Where(g => open.IsEmpty || g.Number < open[0].Number), .. open];
 
-    private static ImmutableList<GenerationRecord> Proven(ImmutableList<GenerationRecord> generations, GenerationBeginning beginning)
+    private static GenerationRecord Proven(GenerationRecord generation, LineageSegment segment, long parent)
     {
-        int i = generations.FindLastIndex(g => g.Number == beginning.StateGeneration && g.Number < beginning.Generation && g.Began);
-        return i < 0 || beginning.StartStep <= generations[i].DigestStep
-            ? generations
-            : generations.SetItem(i, generations[i] with
-            {
-                DigestStep = beginning.StartStep,
-                SamplesDigest = beginning.StateDigest,
-                CommittedStep = Math.Max(generations[i].CommittedStep, beginning.StartStep),
-            });
+        var begun = generation.Began ? generation : generation with
+        {
+            Began = true,
+            StartStep = segment.StartStep,
+            CommittedStep = segment.StartStep,
+            DigestStep = segment.StartStep,
+            SamplesDigest = 0,
+            Parent = parent,
+        };
+        return begun with
+        {
+            CommittedStep = Math.Max(begun.CommittedStep, segment.EndStep),
+            DigestStep = Math.Max(begun.DigestStep, segment.EndStep),
+            SamplesDigest = segment.EndStep > begun.DigestStep ? segment.SamplesDigest : begun.SamplesDigest,
+        };
     }
 }

@@ -67,6 +67,9 @@ public sealed class RunGrain(
     public Task<RunView> Began(GenerationBeginning beginning) => Become(Run.Began(_run, beginning, time.GetUtcNow()));
 
     /// <inheritdoc/>
+    public Task<RunView> Prove(ImmutableArray<LineageSegment> lineage) => Become(Run.Prove(_run, lineage));
+
+    /// <inheritdoc/>
     public async Task Report(RunProgress progress)
     {
         var next = Run.Report(_run, progress);

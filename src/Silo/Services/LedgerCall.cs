@@ -65,6 +65,7 @@ internal sealed partial class CoordinatorService
             Began = generation.Began,
             Source = generation.Source,
             StateHash = generation.StateHash,
+            Parent = generation.Parent,
             BeganUnixMs = generation.Began ? generation.BeganAt.ToUnixTimeMilliseconds() : 0,
         };
         record.Trainers.AddRange(generation.Trainers);

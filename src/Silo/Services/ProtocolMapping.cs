@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using DarkMatter.Grains;
 using DarkMatter.Protocol;
 using Grpc.Core;
@@ -67,9 +68,11 @@ internal static class ProtocolMapping
         Healed = [.. began.Healed],
         HealedBytes = began.HealedBytes,
         HealSeconds = began.HealSeconds,
-        StateGeneration = began.StateGeneration,
-        StateDigest = began.StateDigest,
+        Lineage = ToLineage(began.Lineage),
     };
+
+    public static ImmutableArray<LineageSegment> ToLineage(IEnumerable<Protocol.Lineage> lineage) =>
+        [.. lineage.Select(segment => new LineageSegment(segment.Generation, segment.StartStep, segment.EndStep, segment.SamplesDigest))];
 
     public static Assignment ToAssignment(Seating seating, Seat seat)
     {

@@ -334,6 +334,7 @@ internal sealed class TrainerSession
         Step = leaving.Generation == _known.Generation ? Math.Max(_known.Step, leaving.Step) : _known.Step,
         Reason = Cut(leaving.Reason),
         RunFailed = leaving.RunFailed,
+        Lineage = ProtocolMapping.ToLineage(leaving.Lineage),
         Presence = leaving.Failed || leaving.RunFailed ? Presence.Failed : leaving.Completed ? Presence.Completed : Presence.Left,
     };
 

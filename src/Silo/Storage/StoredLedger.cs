@@ -18,9 +18,14 @@ public static class StoredLedger
         ArgumentException.ThrowIfNullOrEmpty(stateDirectory);
         ArgumentException.ThrowIfNullOrEmpty(run);
         string grains = Path.Combine(stateDirectory, "grains");
-        return FileGrainStorage.Peek<RunRecord>(FileGrainStorage.PathIn(grains, "run", "run", run)) is { } record
-            ? RunLedger.Of(run, record, Quarantined(grains, run))
-            : null;
+        if (FileGrainStorage.Peek<RunRecord>(FileGrainStorage.PathIn(grains, "run", "run", run)) is not { } record)
+        {
+            return null;
+        }
+
+        // Read after the record: what is sealed meanwhile is in both, and counts once.
+        var older = FileGrainStorage.Peek<SealedGenerations>(FileGrainStorage.PathIn(grains, "ledger", "run", run)) ?? new SealedGenerations();
+        return RunLedger.Of(run, record with { Generations = Run.WholeLedger(older.Generations, record.Generations) }, Quarantined(grains, run));
     }
 
     /// <summary>The names of the runs that the folder knows.</summary>

@@ -79,6 +79,7 @@ internal static class AuditCommand
                 StateHash = g.StateHash,
                 BeganAt = DateTimeOffset.FromUnixTimeMilliseconds(g.BeganUnixMs),
                 Healed = [.. g.Healed],
+                Parent = g.Parent,
             }),
         ],
         Quarantined = [.. wire.Quarantined.Select(q => new BrokenSample { Shard = q.Shard, Index = q.Index, Key = q.Key, Reason = q.Reason })],

@@ -88,7 +88,7 @@ public sealed class RosterGrainTests
         view.Strangers.ShouldBe(["s1"]);
         await roster.Report(Says(Heard(0, generation: 2) with
         {
-            Beginning = new GenerationBeginning { Generation = 2, StartStep = 7, Source = "memory of generation 1", StateGeneration = 1, StateDigest = 42, Healed = [1] },
+            Beginning = new GenerationBeginning { Generation = 2, StartStep = 7, Source = "memory of generation 1", Lineage = [new LineageSegment(1, 0, 7, 42)], Healed = [1] },
         }));
 
         var ledger = (await silo.Grains.GetGrain<IRunGrain>("demo").Ledger())!;

@@ -51,9 +51,22 @@ public class AuditTests
         // The second and third generations' work is lost to a checkpoint of step 5; so is the end of the first.
         var report = Check(Ledger(Honest(1, 0, 10), Honest(2, 10, 14), Honest(3, 14, 15), Honest(4, 5, 30)));
         report.Verdict.ShouldBe(AuditVerdict.Proven);
-        report.RolledBack.ShouldBe([new StepRange(3, 14, 15), new StepRange(2, 10, 14), new StepRange(1, 5, 10)]);
+        report.RolledBack.ShouldBe([new StepRange(1, 5, 10), new StepRange(2, 10, 14), new StepRange(3, 14, 15)]);
         report.CommittedSteps.ShouldBe(30);
         report.FinishedEpochs.ShouldBe(3);
+    }
+
+    [Fact]
+    public void Check_StateOfAnOlderGeneration_LeavesTheNewerOut()
+    {
+        // Generation 2 trained on while it was cut off, generation 3 went on with the end of the first; then only generation 2's state was left.
+        var report = Check(Ledger(
+            Honest(1, 0, 5), Honest(2, 5, 12) with { Parent = 1 }, Honest(3, 5, 8) with { Parent = 1 }, Honest(4, 12, 30) with { Parent = 2 }));
+        report.Verdict.ShouldBe(AuditVerdict.Proven);
+        report.RolledBack.ShouldBe([new StepRange(3, 5, 8)]);
+
+        // A parent that the ledger does not have is a gap.
+        Check(Ledger(Honest(1, 0, 5), Honest(3, 5, 8) with { Parent = 2 })).Problems.ShouldContain("steps 0 to 5 are in no generation: generation 3 began at step 5");
     }
 
     [Fact]

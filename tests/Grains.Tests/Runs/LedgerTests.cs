@@ -8,8 +8,11 @@ public sealed class LedgerTests
     private static RunRecord Formed(RunRecord run, long number) =>
         Run.BeginGeneration(run, new GenerationRecord { Number = number, StartStep = run.Progress.Step, Trainers = ["a", "b"], Lanes = 8, Reason = $"r{number}" }, []);
 
-    private static RunRecord Began(RunRecord run, long step, long stateGeneration = 0, ulong digest = 0) => Run.Began(
-        run, new GenerationBeginning { Generation = run.Generation, StartStep = step, StateGeneration = stateGeneration, StateDigest = digest, Source = "s" }, default);
+    private static RunRecord Began(RunRecord run, long step, long stateGeneration = 0, ulong digest = 0) => Began(
+        run, step, stateGeneration == 0 ? [] : [new LineageSegment(stateGeneration, run.Generations.Find(g => g.Number == stateGeneration)!.StartStep, step, digest)]);
+
+    private static RunRecord Began(RunRecord run, long step, params LineageSegment[] lineage) => Run.Began(
+        run, new GenerationBeginning { Generation = run.Generation, StartStep = step, Lineage = [.. lineage], Source = "s" }, default);
 
     private static RunRecord Applied(RunRecord run, long step, long digestStep = 0, ulong digest = 0) => Run.Report(
         run, new RunProgress { Generation = run.Generation, Step = step, DigestStep = digestStep, SamplesDigest = digest });
@@ -52,6 +55,44 @@ public sealed class LedgerTests
         run.Checkpoints.Select(c => c.Step).ShouldBe([40L]);
         (run.Generations[0].DigestStep, run.Generations[0].SamplesDigest).ShouldBe((57, 570ul));
         Began(Formed(Applied(run, 45), 3), 45, 2).RolledBack.ShouldBe(17);
+    }
+
+    [Fact]
+    public void Began_CommittedLessThanTheDigest_IsRaised()
+    {
+        // Rank 0 had reported step 60 when rank 1 was lost, whose last report was of step 57.
+        var run = Applied(Began(Formed(Run.Create("demo", null, s_plan).Next!, 1), 0), 57, 60, 600);
+        run = Began(Formed(run, 2), 60, stateGeneration: 1, digest: 600);
+        run.Generations.Select(g => (g.CommittedStep, g.DigestStep, g.SamplesDigest)).ShouldBe([(60, 60, 600ul), (60, 60, 0ul)]);
+    }
+
+    [Fact]
+    public void Began_AfterGenerationsNobodyHeardOf_ProvesThemByTheirState()
+    {
+        // Generations 2 and 3 trained while their rank 0 was cut off from the silo; generation 3's state came to 90.
+        var run = Began(
+            Formed(Formed(Formed(First(57), 2), 3), 4), 90,
+            new LineageSegment(1, 0, 59, 590), new LineageSegment(2, 59, 70, 110), new LineageSegment(3, 70, 90, 200));
+        run.Generations.Select(g => (g.Began, g.StartStep, g.CommittedStep, g.DigestStep, g.SamplesDigest, g.Parent)).ShouldBe(
+            [(true, 0, 59, 59, 590ul, 0), (true, 59, 70, 70, 110ul, 1), (true, 70, 90, 90, 200ul, 2), (true, 90, 90, 90, 0ul, 3)]);
+        (run.Progress.Step, run.RolledBack).ShouldBe((90, 0));
+    }
+
+    [Fact]
+    public void Began_WithTheStateOfAnOlderGeneration_CountsWhatTheNewerOneLost()
+    {
+        var run = Applied(Began(Formed(First(57), 2), 57, stateGeneration: 1), 80);
+        run = Began(Formed(run, 3), 57, stateGeneration: 1);
+        (run.RolledBack, run.Generations[^1].Parent).ShouldBe((23, 1));
+    }
+
+    [Fact]
+    public void Prove_TheEndOfARun_CountsThoughTheNextGenerationWasFormed()
+    {
+        var run = Run.Prove(Formed(First(57), 2), [new LineageSegment(1, 0, 64, 640)]);
+        (run.Progress.Step, run.Generations[0].CommittedStep, run.Generations[0].SamplesDigest).ShouldBe((64, 64, 640ul));
+        Run.Prove(run, [new LineageSegment(1, 0, 64, 640)]).ShouldBeSameAs(run);
+        Run.Prove(run, [new LineageSegment(9, 0, 99, 1)]).ShouldBeSameAs(run);
     }
 
     [Fact]

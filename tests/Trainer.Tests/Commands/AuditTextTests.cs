@@ -86,7 +86,7 @@ public sealed class AuditTextTests
                 new LedgerGeneration
                 {
                     Number = 3, StartStep = 5, CommittedStep = 9, DigestStep = 8, SamplesDigest = ulong.MaxValue, Trainers = { "a", "b" }, Lanes = 4, Reason = "r",
-                    Began = true, Source = "fresh", StateHash = "ff", BeganUnixMs = 1_000, Healed = { 1 },
+                    Began = true, Source = "fresh", StateHash = "ff", BeganUnixMs = 1_000, Healed = { 1 }, Parent = 2,
                 },
             },
             Quarantined = { new Protocol.QuarantinedSample { Shard = 1, Index = 2, Key = "k", Reason = "why" } },
@@ -122,6 +122,7 @@ public sealed class AuditTextTests
             StateHash = "ff",
             BeganAt = DateTimeOffset.UnixEpoch.AddSeconds(1),
             Healed = generation.Healed,
+            Parent = 2,
         });
         generation.Trainers.ShouldBe(["a", "b"]);
         generation.Healed.ShouldBe([1]);
