@@ -31,6 +31,13 @@ public static class Accusations
             return Again(members, options, seated, other, $"{who} has another state than the others: {RosterText.Sentence(witness.Accuses!.Reason)}");
         }
 
+        if (accusers.IsEmpty && !members.Began && now - members.FormedAt >= options.BeginTimeout)
+        {
+            return Again(
+                members, options, seated, null,
+                $"Generation {members.Generation} had not begun after {RosterText.Seconds(options.BeginTimeout)}, and none of its trainers says why.");
+        }
+
         if (accusers.IsEmpty || now - accusers[0].AccusedAt < options.AccusationGrace)
         {
             return null;

@@ -186,6 +186,7 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             Began = run.Began,
             StartStep = run.Progress.Step,
             OpenedAt = Now,
+            FormedAt = Now,
             PauseReason = run.State == RunState.Paused ? run.Reason : null,
             All =
             [

@@ -29,6 +29,9 @@ public sealed record RosterMembers
     /// <summary>One was formed since the run was created or resumed: the wanted world is waited for no longer.</summary>
     public bool Formed { get; init; }
 
+    /// <summary>When the newest was.</summary>
+    public TimeSpan FormedAt { get; init; }
+
     /// <summary>The newest generation's ranks agreed on a state.</summary>
     public bool Began { get; init; }
 
@@ -161,13 +164,14 @@ public sealed record RosterMembers
             Benches = Bench.With(Benches, decision.Benched, now, options),
             All = [.. kept.Select(m => m with { Accuses = null })],
         };
-        return decision.Begins ? next.Form(decision.Next) : next;
+        return decision.Begins ? next.Form(now, decision.Next) : next;
     }
 
-    private RosterMembers Form(ImmutableArray<RosterMember> seats) => this with
+    private RosterMembers Form(TimeSpan now, ImmutableArray<RosterMember> seats) => this with
     {
         Generation = Generation + 1,
         Formed = true,
+        FormedAt = now,
         Began = false,
         All =
         [

@@ -48,6 +48,13 @@ public sealed record RosterOptions
     [Id(9)]
     public int FruitlessGenerations { get; init; } = 10;
 
+    /// <summary>
+    /// How long a generation may take to begin: to connect, agree, and copy the state. Default 10 min, for the state of a large model over a slow
+    /// network; at least 10 s. It is the last resort against a trainer that hangs and still beats.
+    /// </summary>
+    [Id(10)]
+    public TimeSpan BeginTimeout { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>Names what is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Problems()
     {
@@ -60,6 +67,7 @@ public sealed record RosterOptions
         Check(nameof(BenchTime), BenchTime, TimeSpan.FromSeconds(1));
         Check(nameof(LongestBenchTime), LongestBenchTime, BenchTime);
         Check(nameof(ReturnTimeout), ReturnTimeout, TimeSpan.FromSeconds(1));
+        Check(nameof(BeginTimeout), BeginTimeout, TimeSpan.FromSeconds(10));
         Check(nameof(SameTrainersAgain), SameTrainersAgain, 0);
         Check(nameof(FruitlessGenerations), FruitlessGenerations, 1);
         return problems;

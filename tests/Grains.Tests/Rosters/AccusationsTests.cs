@@ -114,4 +114,15 @@ public sealed class AccusationsTests
 
     [Fact]
     public void Alone_ItTriesAgain_AndIsNeverBenched() => Decide(Stuck(Seated(0).Accusing(-1)) with { SameAgain = 9 }).Names().ShouldBe("0@0");
+
+    [Fact]
+    public void GenerationThatNeverBegins_AndNobodySaysWhy_IsFormedAgain()
+    {
+        var members = Stuck(Seated(0, heard: 700), Seated(1, heard: 700)) with { FormedAt = S(100) };
+        Decide(members, now: 699.9).Begins.ShouldBeFalse();
+        var again = Decide(members, now: 700);
+        again.Again.ShouldBeTrue();
+        again.Notice.ShouldBe("Generation 1 had not begun after 600 s, and none of its trainers says why.");
+        Decide(members with { Began = true }, now: 700).Begins.ShouldBeFalse();
+    }
 }
