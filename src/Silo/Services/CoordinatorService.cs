@@ -136,7 +136,7 @@ internal sealed partial class CoordinatorService(
     {
         await Existing(request.Run);
         var answer = await grains.GetGrain<IRosterGrain>(request.Run).Stop(request.Reason);
-        hub.Of(request.Run).Hurry();
+        hub.Hurry(request.Run);
         return ProtocolMapping.ToStatusOrThrow(answer);
     }
 
@@ -144,7 +144,7 @@ internal sealed partial class CoordinatorService(
     {
         await Existing(request.Run);
         var answer = await grains.GetGrain<IRosterGrain>(request.Run).Pause(request.Reason);
-        hub.Of(request.Run).Hurry();
+        hub.Hurry(request.Run);
         return ProtocolMapping.ToStatusOrThrow(answer);
     }
 
@@ -152,7 +152,7 @@ internal sealed partial class CoordinatorService(
     {
         await Existing(request.Run);
         var answer = await grains.GetGrain<IRosterGrain>(request.Run).Unpause();
-        hub.Of(request.Run).Hurry();
+        hub.Hurry(request.Run);
         return ProtocolMapping.ToStatusOrThrow(answer);
     }
 

@@ -39,6 +39,15 @@ internal sealed partial class SessionHub(IGrainFactory grains, SiloOptions optio
         }
     }
 
+    /// <summary>Has a run looked at now, if it lives here.</summary>
+    public void Hurry(string run)
+    {
+        if (_runs.TryGetValue(run, out var known))
+        {
+            known.Sessions.Hurry();
+        }
+    }
+
     /// <summary>Takes up the runs that lived when an earlier silo ended.</summary>
     public async Task StartedAsync(CancellationToken cancellationToken)
     {

@@ -40,27 +40,27 @@ internal static class RunText
     /// <summary>JSON has no NaN: what is not a number is null.</summary>
     public static JsonNode? Number(double value) => double.IsFinite(value) ? JsonValue.Create(value) : null;
 
-    public static void Print(RunStatus run, bool json)
+    public static void Print(RunStatus run, bool json, TextWriter output)
     {
         if (json)
         {
-            Console.WriteLine(ToJson(run).ToJsonString());
+            output.WriteLine(ToJson(run).ToJsonString());
             return;
         }
-        Console.WriteLine(new RunRow(run).ToText());
+        output.WriteLine(new RunRow(run).ToText());
         if (run.Reason.Length > 0)
         {
-            Console.WriteLine($"  {run.Reason}");
+            output.WriteLine($"  {run.Reason}");
         }
         if (run.Notice.Length > 0)
         {
-            Console.WriteLine($"  note: {run.Notice}");
+            output.WriteLine($"  note: {run.Notice}");
         }
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"  generation {run.Generation}, {run.MinWorld} to {run.MaxWorld} trainers ({run.World} wanted), {run.Quarantined} images quarantined, {run.RolledBack} steps rolled back"));
         foreach (var member in run.Members)
         {
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"  {(member.Spare ? "spare " : $"rank {member.Rank}")}  {member.Name}  process {member.ProcessId}  {member.Address}  step {member.Step}  {Condition(member)}"));
         }
     }

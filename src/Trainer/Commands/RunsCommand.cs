@@ -57,7 +57,7 @@ internal static class RunsCommand
             if (parsed.GetValue(silo) is { } url)
             {
                 var status = await SiloCall.AskAsync(url, (client, deadline) => client.GetRunAsync(new GetRunRequest { Run = run }, deadline: deadline));
-                RunText.Print(status, parsed.GetValue(json));
+                RunText.Print(status, parsed.GetValue(json), Console.Out);
                 return ExitCode.Done;
             }
             return await ShowFolderAsync(run, parsed.GetRequiredValue(root), parsed.GetValue(json), cancellation);

@@ -61,7 +61,7 @@ internal static class RunsControlCommands
                 using var interruption = new Interruption();
                 status = await wait(url, status, interruption.Token);
             }
-            RunText.Print(status, parsed.GetValue(json));
+            RunText.Print(status, parsed.GetValue(json), Console.Out);
             return ExitCode.Done;
         });
         return command;
