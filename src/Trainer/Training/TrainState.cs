@@ -174,6 +174,7 @@ public sealed class TrainState : IDisposable
             return mine;
         if (tainted.Contains(Ranks.Rank))
             Distrust();
+        Ranks.Barrier();                                                          // nobody leaves, which ends the generation, before all have seen it
         throw new StateDivergedException(Step, Ranks.Generation, hashes, tainted);
     }
 
