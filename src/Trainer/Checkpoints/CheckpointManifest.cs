@@ -93,8 +93,8 @@ public sealed record TrainingProgress
     /// <summary>The generation that made the last step; 0 in checkpoints of programs that did not say.</summary>
     public long StateGeneration { get; init; }
 
-    /// <summary>The wrapping sum of the digests of all images used since that generation began.</summary>
-    public ulong SamplesDigest { get; init; }
+    /// <summary>Which generations made the newest steps, of which images; empty in checkpoints of programs that did not say.</summary>
+    public IReadOnlyList<Training.StateSegment> Lineage { get; init; } = [];
 }
 
 /// <summary>The manifest as JSON.</summary>

@@ -52,8 +52,7 @@ public sealed class Healing(TrainOptions options, TrainState state, ITrainingSes
             Healed = plan.Receivers,
             HealedBytes = bytes * plan.Receivers.Count,
             HealTime = clock.Elapsed,
-            StateGeneration = state.Generation,
-            StateDigest = state.SamplesDigest,
+            Lineage = state.Lineage,
         };
         state.Begin(ranks.Generation);
         return report;

@@ -72,11 +72,8 @@ public sealed record GenerationReport
     /// <summary>From the first word between the ranks until all hashes were the same.</summary>
     public required TimeSpan HealTime { get; init; }
 
-    /// <summary>The generation that made the state's last step; 0: none.</summary>
-    public required long StateGeneration { get; init; }
-
-    /// <summary>The samples' digest from that generation's start to <see cref="StartStep"/>.</summary>
-    public required ulong StateDigest { get; init; }
+    /// <summary>Which generations made that state's steps, of which images.</summary>
+    public required IReadOnlyList<StateSegment> Lineage { get; init; }
 }
 
 /// <summary>What one step did.</summary>

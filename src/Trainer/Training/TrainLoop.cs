@@ -68,7 +68,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 DataWait = dataWait,
                 ExposedCommunication = ranks.TakeBlocked() + gradients.Waited,
                 EmbeddingStd = sums.EmbeddingStd,
-                SamplesDigest = state.SamplesDigest,
+                SamplesDigest = state.Lineage[^1].SamplesDigest,
                 Keys = batch.Keys,
                 StateHash = hash,
             });

@@ -59,8 +59,8 @@ public sealed class TrainState : IDisposable
     /// <summary>The newest generation that began with this state; 0: none.</summary>
     public long Generation { get; private set; }
 
-    /// <summary>The wrapping sum of the digests of all images that all ranks used since <see cref="Generation"/> began.</summary>
-    public ulong SamplesDigest { get; private set; }
+    /// <summary>Which generations made its steps, of which images; the newest last.</summary>
+    public IReadOnlyList<StateSegment> Lineage { get; private set; } = [];
 
     /// <summary>Whether this is a state of the run: not before the first generation, nor after a heal that broke off or a hash that was wrong.</summary>
     public bool Holds { get; private set; }
@@ -132,7 +132,7 @@ public sealed class TrainState : IDisposable
     public RankState Describe() => new(Generation, Step, Hash(), Holds);
 
     /// <summary>Every rank of a generation holds this state: it begins.</summary>
-    public void Begin(long generation) => (Generation, SamplesDigest, Holds) = (generation, 0, true);
+    public void Begin(long generation) => (Generation, Lineage, Holds) = (generation, StateSegment.Begin(Lineage, generation, Step), true);
 
     /// <summary>This state is not the run's: it was found to differ, or is about to be overwritten.</summary>
     public void Distrust() => (Holds, _pristine) = (false, false);
@@ -152,7 +152,7 @@ public sealed class TrainState : IDisposable
         Optimizer.Step(Gradients.Gradients, lr);
         Step++;
         Method.AfterUpdate(Step, TotalSteps);
-        SamplesDigest += samples;
+        Lineage = StateSegment.Grow(Lineage, samples);
         _guard.Close();
     }
 
@@ -198,7 +198,7 @@ public sealed class TrainState : IDisposable
             RandomState = Convert.ToBase64String(random.bytes),
             Method = Method.Name,
             StateGeneration = Generation,
-            SamplesDigest = SamplesDigest,
+            Lineage = Lineage,
         };
     }
 
@@ -209,7 +209,7 @@ public sealed class TrainState : IDisposable
         if (progress.Planned)
             Plan(progress.TotalSteps);
         Trained = TimeSpan.FromSeconds(progress.TrainedSeconds);
-        (Generation, SamplesDigest) = (progress.StateGeneration, progress.SamplesDigest);
+        (Generation, Lineage) = (progress.StateGeneration, progress.Lineage);
         using var random = tensor(Convert.FromBase64String(progress.RandomState), dtype: ScalarType.Byte);
         lock (Generator)
             set_rng_state(random);
@@ -241,7 +241,7 @@ public sealed class TrainState : IDisposable
             mine.copy_(name == other ? first : throw new InvalidOperationException($"two networks of one recipe differ: '{name}' and '{other}'"));
         foreach (var (_, momentum) in _momenta.Tensors)
             momentum.zero_();
-        (Step, Generation, SamplesDigest, Trained) = (0, 0, 0, TimeSpan.Zero);
+        (Step, Generation, Lineage, Trained) = (0, 0, [], TimeSpan.Zero);
     }
 
     /// <summary>What writes this rank's part of checkpoints in this generation; null where none are written.</summary>

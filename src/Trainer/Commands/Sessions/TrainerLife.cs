@@ -140,6 +140,11 @@ internal sealed class TrainerLife(TrainerProcessOptions options, TrainerSession 
     private int Leave(Leaving message, int exitCode)
     {
         (message.Generation, message.Step) = (session.Generation, Math.Max(0, HeldStep));
+        if (message.Completed)
+        {
+            // The last steps may have been reported to a generation that was over for the silo.
+            message.Lineage.AddRange(TrainerSession.ToMessages(prepared!.State.Lineage));
+        }
         var patience = message.Completed ? options.Session.SiloPatience : options.Session.LeavePatience;
         if (!session.LeaveAsync(message, patience).GetAwaiter().GetResult())
         {

@@ -134,9 +134,8 @@ public sealed partial class TrainerSession : ITrainingSession
                 Source = report.Source,
                 HealedBytes = report.HealedBytes,
                 HealSeconds = report.HealTime.TotalSeconds,
-                StateGeneration = report.StateGeneration,
-                StateDigest = report.StateDigest,
             };
+            message.Lineage.AddRange(ToMessages(report.Lineage));
             message.Healed.AddRange(report.Healed);
             place.Began = new TrainerMessage { GenerationBegan = message };
             outbox.Add(place.Began);
@@ -277,6 +276,15 @@ public sealed partial class TrainerSession : ITrainingSession
         ComputeSeconds = report.Compute.TotalSeconds,
         DataSeconds = report.DataWait.TotalSeconds,
     };
+
+    /// <summary>A state's lineage as it goes over the wire.</summary>
+    internal static IEnumerable<Lineage> ToMessages(IEnumerable<StateSegment> lineage) => lineage.Select(segment => new Lineage
+    {
+        Generation = segment.Generation,
+        StartStep = segment.StartStep,
+        EndStep = segment.EndStep,
+        SamplesDigest = segment.SamplesDigest,
+    });
 
     private static ByteString Bytes(ulong hash) => ByteString.CopyFrom(BitConverter.GetBytes(hash));
 
