@@ -11,7 +11,7 @@ namespace DarkMatter.Grains;
 /// away, and keep their places if they come back in time.
 /// </summary>
 [GrainType("roster")]
-public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
+public sealed partial class RosterGrain(TimeProvider time) : Grain, IRosterGrain
 {
     private readonly long _epoch = time.GetTimestamp();
     private RosterOptions _options = new();
@@ -204,117 +204,6 @@ public sealed class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             ],
         };
     }
-
-    private async Task TakeIn(SiloReport report)
-    {
-        foreach (var news in report.Members)
-        {
-            _members = _members.Hear(Now, news);
-        }
-
-        var heard = report.Members
-            .Where(news => news.Generation == _members.Generation)
-            .Select(news => (News: news, Member: _members.All.FirstOrDefault(m => m.Session == news.Session && m.Seated)))
-            .Where(pair => pair.Member is not null)
-            .ToArray();
-        foreach (var (news, member) in heard)
-        {
-            await TakeIn(news, member!.Rank);
-        }
-
-        foreach (var news in report.Members.Where(news => !news.Lineage.IsEmpty && _members.Knows(news)))
-        {
-            _run = await Run.Prove(news.Lineage);
-            _progress = _progress with { Step = Math.Max(_progress.Step, _run.Progress.Step) };
-        }
-
-        // The checkpoint of the last step is noted by others than the roster.
-        if (_members.Seated.Any(m => m.Presence == Presence.Completed))
-        {
-            _run = (await Run.Get())!;
-            _members = _members with { FinalCheckpoint = _run.TotalSteps > 0 && _run.Checkpoint?.Step >= _run.TotalSteps };
-        }
-
-        foreach (string change in _times.Changes())
-        {
-            _progress = _progress with { Notice = change };
-        }
-
-        _progress = Progress();
-        await Run.Report(_progress);
-    }
-
-    private async Task TakeIn(MemberReport news, int rank)
-    {
-        if (rank == 0 && news.Beginning is { } beginning && beginning.Generation == _members.Generation && !_members.Began)
-        {
-            _run = await Run.Began(beginning);
-            _members = _members.Begin(beginning.StartStep);
-            _progress = _run.Progress with { Notice = _progress.Notice };
-        }
-
-        if (rank == 0 && news.PlannedSteps > 0 && news.PlannedSteps != _plannedSteps)
-        {
-            _run = await Run.PlanSteps(_members.Generation, news.PlannedSteps);
-            _plannedSteps = news.PlannedSteps;
-        }
-
-        if (rank == 0)
-        {
-            bool further = news.DigestStep > _progress.DigestStep;
-            _progress = _progress with
-            {
-                Loss = news.Loss,
-                ImagesPerSecond = news.ImagesPerSecond,
-                EmbeddingStd = news.EmbeddingStd,
-                DigestStep = further ? news.DigestStep : _progress.DigestStep,
-                SamplesDigest = further ? news.SamplesDigest : _progress.SamplesDigest,
-            };
-        }
-
-        _times.Add(news.Name, news.Step, news.ComputeSeconds);
-        foreach (var hash in news.Hashes)
-        {
-            if (_hashes!.Add(rank, hash) is { } difference && _members.Divergence.Length == 0)
-            {
-                _members = _members with { Divergence = difference };
-            }
-        }
-    }
-
-    private RunProgress Progress() => _progress with
-    {
-        Generation = _members.Generation,
-        Step = _members.CommittedStep ?? _progress.Step,
-        Members = [.. _members.All.OrderBy(m => m.Seated ? m.Rank : int.MaxValue).ThenBy(m => m.Name, StringComparer.Ordinal).Select(View)],
-    };
-
-    private MemberView View(RosterMember m) => new()
-    {
-        Name = m.Name,
-        Rank = m.Rank,
-        Address = m.Address,
-        Step = m.Seated ? Math.Max(m.Step, _members.StartStep) : m.Step,
-        ProcessId = m.ProcessId,
-        Alive = m.Presence == Presence.Connected,
-        Spare = !m.Seated,
-        Slow = _times.IsSlow(m.Name),
-        ComputeSeconds = _times.Last(m.Name),
-    };
-
-    private RosterView View(SiloReport report) => new()
-    {
-        Generation = _members.Generation,
-        State = _run!.State,
-        Reason = _members.StopRequestedAt is not null && Live ? _members.StopReason : _run.Reason,
-        Seating = _run.State == RunState.Training && _seating is not null && report.KnownGeneration < _seating.Generation ? _seating : null,
-        StopRequested = _members.StopRequestedAt is not null,
-        HoldAtOnce = _holdAtOnce,
-        HoldWithCheckpoint = _run.State == RunState.Paused,
-        Released = [.. _members.Released.Select(m => m.Session)],
-        Strangers = [.. report.Members.Where(news => news.Presence == Presence.Connected && !_members.Knows(news)).Select(news => news.Session)],
-        Brief = Brief,
-    };
 
     private async Task Act(RosterDecision decision)
     {

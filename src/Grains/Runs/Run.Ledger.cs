@@ -68,7 +68,7 @@ public static partial class Run
     /// <summary>Takes progress of the newest generation in; what is of another one or goes backwards is left out.</summary>
     public static RunRecord Report(RunRecord run, RunProgress progress)
     {
-        if (!run.IsLive || progress.Generation != run.Generation || progress.Step < run.Progress.Step)
+        if (!run.IsLive || progress.Generation != run.Generation || progress.Step < run.Progress.Step || SaysNothingNew(run.Progress, progress))
         {
             return run;
         }
@@ -139,6 +139,10 @@ public static partial class Run
     /// <summary>The whole ledger from its two parts: a kill between storing them leaves generations in both.</summary>
     public static ImmutableList<GenerationRecord> WholeLedger(ImmutableList<GenerationRecord> older, ImmutableList<GenerationRecord> open) =>
         [.. older.Where(g => open.IsEmpty || g.Number < open[0].Number), .. open];
+
+    // A run that waits for days is not written every second.
+    private static bool SaysNothingNew(RunProgress known, RunProgress progress) =>
+        progress.Members.SequenceEqual(known.Members) && progress with { Members = known.Members } == known;
 
     private static GenerationRecord Proven(GenerationRecord generation, LineageSegment segment, long parent)
     {

@@ -22,6 +22,9 @@ internal sealed partial class RunSessions
     /// <summary>Time before a failed report is tried again.</summary>
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long trainers may take to hear that the silo stops.</summary>
+    private static readonly TimeSpan s_farewell = TimeSpan.FromSeconds(2);
+
     private readonly Lock _gate = new();
     private readonly List<TrainerSession> _sessions = [];
     private readonly SemaphoreSlim _hurry = new(0, 1);
@@ -121,13 +124,12 @@ internal sealed partial class RunSessions
     }
 
     /// <summary>The silo stops. The run lives on: its trainers go on and come back when a silo answers again.</summary>
-    public void Disconnect()
+    public async Task Disconnect()
     {
         var status = new RpcException(new Status(StatusCode.Unavailable, "the silo stops; go on, and come back to it later"));
-        foreach (var session in Sessions())
-        {
-            session.End(status);
-        }
+        var sessions = Sessions();
+        Array.ForEach(sessions, session => session.End(status));
+        await Task.WhenAll(sessions.Select(session => session.Over.Task)).WaitAsync(s_farewell).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private static RpcException Evicted(string name) => new(new Status(

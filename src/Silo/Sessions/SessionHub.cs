@@ -78,7 +78,7 @@ internal sealed partial class SessionHub(IGrainFactory grains, SiloOptions optio
             try
             {
                 await loop.WaitAsync(cancellationToken);
-                sessions.Disconnect();
+                await sessions.Disconnect();
             }
             catch (Exception exception)
             {

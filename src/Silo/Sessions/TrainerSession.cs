@@ -13,7 +13,7 @@ namespace DarkMatter.Silo;
 /// back: a message of a generation older than one it has spoken for, or newer than the one it has, ends the session.
 /// </para>
 /// </summary>
-internal sealed class TrainerSession
+internal sealed partial class TrainerSession
 {
     /// <summary>Messages that may wait for a slow trainer; acknowledgements are left out first.</summary>
     private const int MaxOutgoing = 64;
@@ -63,27 +63,13 @@ internal sealed class TrainerSession
 
     public JoinRequest Request { get; }
 
+    /// <summary>Completes when the trainer's call has ended.</summary>
+    public TaskCompletionSource Over { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public string Name => Request.Name;
 
     /// <summary>What the trainer is to be told, in order; ends when the session is over.</summary>
     public ChannelReader<SiloMessage> Outgoing => _outgoing.Reader;
-
-    /// <summary>The first answer: stand by, or an acknowledgement to one that keeps its place.</summary>
-    public void Welcome(JoinAnswer answer)
-    {
-        if (answer.KeepsPlace)
-        {
-            Tell(new SiloMessage { HeartbeatAck = new HeartbeatAck { Generation = Request.Generation } });
-            return;
-        }
-
-        lock (_gate)
-        {
-            _heldIn = Request.Generation;
-        }
-
-        Tell(new SiloMessage { Standby = ProtocolMapping.ToStandby(answer.Brief!, "prepare, and wait for a place", atOnce: true) });
-    }
 
     /// <summary>Takes a message in. True when the grains should hear of it at once.</summary>
     /// <exception cref="RpcException">ABORTED: it belongs to another generation. INVALID_ARGUMENT: it makes no sense here.</exception>
@@ -188,104 +174,6 @@ internal sealed class TrainerSession
         lock (_gate)
         {
             _hashes.RemoveAll(report.Hashes.Contains);
-        }
-    }
-
-    /// <summary>Tells the trainer its place in a generation, once; or, when it had one before and has none now, that it stands by.</summary>
-    public void Assign(Seating seating)
-    {
-        var seat = seating.Seats.FirstOrDefault(s => s.Name == Name && s.Incarnation == Request.Incarnation);
-        lock (_gate)
-        {
-            if (_known.Generation >= seating.Generation)
-            {
-                return;
-            }
-
-            if (seat is null)
-            {
-                if (_known.Generation > 0 && _heldIn < _known.Generation && !_released)
-                {
-                    _heldIn = _known.Generation;
-                    Tell(new SiloMessage { Standby = ProtocolMapping.ToStandby(seating.Brief, seating.Reason, seating.AtOnce) });
-                }
-
-                return;
-            }
-
-            _heardAt = _time.Now;
-            _hashes.Clear();
-            _known = _known with
-            {
-                Generation = seating.Generation,
-                Step = 0,
-                DigestStep = 0,
-                SamplesDigest = 0,
-                ComputeSeconds = 0,
-                PlannedSteps = 0,
-                Accuses = null,
-                Beginning = null,
-            };
-            Tell(new SiloMessage { Assignment = ProtocolMapping.ToAssignment(seating, seat) });
-        }
-    }
-
-    /// <summary>The run waits or is paused: asks a trainer that has a place in the generation to leave it, once.</summary>
-    public void Hold(RosterView view)
-    {
-        lock (_gate)
-        {
-            if (_known.Generation != view.Generation || _heldIn >= view.Generation || _released)
-            {
-                return;
-            }
-
-            _heldIn = view.Generation;
-            Tell(new SiloMessage { Standby = ProtocolMapping.ToStandby(view.Brief, view.Reason, view.HoldAtOnce, view.HoldWithCheckpoint) });
-        }
-    }
-
-    /// <summary>Lets a draining trainer go, once.</summary>
-    public void Release(string reason, long nextGeneration)
-    {
-        lock (_gate)
-        {
-            if (!_released)
-            {
-                _released = true;
-                Tell(new SiloMessage { Release = new Release { Reason = reason, NextGeneration = nextGeneration } });
-            }
-        }
-    }
-
-    /// <summary>Asks the trainer to stop, once.</summary>
-    public void Stop(string reason, bool failed)
-    {
-        lock (_gate)
-        {
-            if (!_stopSent || failed)
-            {
-                _stopSent = true;
-                Tell(new SiloMessage { Stop = new Stop { Reason = reason, Failed = failed } });
-            }
-        }
-    }
-
-    /// <summary>Ends the session after what was already said; with a status when the trainer is to know why.</summary>
-    public void End(RpcException? status = null) => _outgoing.Writer.TryComplete(status);
-
-    private void Tell(SiloMessage message)
-    {
-        bool ack = message.KindCase == SiloMessage.KindOneofCase.HeartbeatAck;
-        if (ack && _outgoing.Reader.Count >= MaxOutgoing / 2)
-        {
-            return;
-        }
-
-        if (!_outgoing.Writer.TryWrite(message) && !ack)
-        {
-            // It reads nothing: what it does not hear now it must not miss for ever.
-            End(new RpcException(new Status(StatusCode.Unavailable, $"{Name} does not read what it is told: come back")));
         }
     }
 

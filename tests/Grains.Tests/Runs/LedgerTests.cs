@@ -113,6 +113,15 @@ public sealed class LedgerTests
     }
 
     [Fact]
+    public void Report_OfNothingNew_ChangesNothing()
+    {
+        static RunProgress Now(bool alive) => new() { Generation = 1, Step = 60, Members = [new MemberView { Name = "a", Alive = alive }] };
+        var run = Run.Report(First(), Now(alive: true));
+        Run.Report(run, Now(alive: true)).ShouldBeSameAs(run);
+        Run.Report(run, Now(alive: false)).ShouldNotBeSameAs(run);
+    }
+
+    [Fact]
     public void Hold_KeepsTheGeneration_AndItsLastStepsStillCount()
     {
         var paused = Applied(Run.Hold(First(), RunState.Paused, "lunch"), 58);
