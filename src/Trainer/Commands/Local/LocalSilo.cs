@@ -11,7 +11,7 @@ internal sealed class LocalSilo : IAsyncDisposable
     private static readonly TimeSpan StartDeadline = TimeSpan.FromSeconds(60);
 
     // A death is seen at once, by its process; silence only tells of a hang, and a busy laptop is silent for seconds.
-    private const string FailureTimeout = "15s";
+    private const string FailureTimeout = "5s";
 
     private readonly GrpcChannel channel;
 
