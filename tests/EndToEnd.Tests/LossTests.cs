@@ -129,7 +129,7 @@ public sealed partial class LossTests(Workshop workshop)
         ["pretrain", "--recipe", "small.yaml", "--run", run, "--output", workshop.In("out", run), "--set", $"train.max_steps={Steps}", .. more]);
 
     private static List<int> Checkpoints(string output) => Directory.Exists(Path.Combine(output, "checkpoints"))
-        ? [.. Directory.GetDirectories(Path.Combine(output, "checkpoints")).Select(Path.GetFileName).Where(name => name!.All(char.IsAsciiDigit)).Select(int.Parse!).Order()]
+        ? [.. Directory.GetDirectories(Path.Combine(output, "checkpoints")).Where(path => File.Exists(Path.Combine(path, "manifest.json"))).Select(Path.GetFileName).Where(name => name!.All(char.IsAsciiDigit)).Select(int.Parse!).Order()]
         : [];
 
     [GeneratedRegex(@"go on with\s+(.+)$", RegexOptions.Multiline)]

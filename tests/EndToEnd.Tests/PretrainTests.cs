@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 
 namespace DarkMatter.EndToEnd.Tests;
@@ -69,7 +68,7 @@ public sealed class PretrainTests(Workshop workshop)
             finished.ShouldEndWith(0);
             losses.Add(Losses(workshop.In("out", run)));
             keys.Add(Keys(workshop.In("keys", run)));
-            momenta.Add(Doubles(workshop.In("out", run, "checkpoints", $"{ComparedSteps}", "optimizer.safetensors")));
+            momenta.Add(Doubles(workshop.In("out", run, "checkpoints", $"{ComparedSteps}"), "optimizer*.safetensors"));
         }
         losses[0].Count.ShouldBe(ComparedSteps);
         keys[0].Count.ShouldBe(ComparedSteps);
@@ -121,13 +120,22 @@ public sealed class PretrainTests(Workshop workshop)
 
     private static double Norm(IEnumerable<double> values) => Math.Sqrt(values.Sum(value => value * value));
 
-    /// <summary>Every number of a safetensors file of float64: what follows the header, whose length the first 8 bytes give.</summary>
-    private static double[] Doubles(string path)
+    /// <summary>Every number of the safetensors files of a checkpoint, float64, in the order of the tensors' names: the ranks share the tensors out.</summary>
+    private static double[] Doubles(string folder, string pattern)
     {
-        var bytes = File.ReadAllBytes(path);
-        var header = BitConverter.ToInt32(bytes);
-        Encoding.UTF8.GetString(bytes, 8, header).ShouldContain("\"F64\"");
-        return MemoryMarshal.Cast<byte, double>(bytes.AsSpan(8 + header)).ToArray();
+        var tensors = new SortedDictionary<string, double[]>(StringComparer.Ordinal);
+        foreach (var bytes in Directory.GetFiles(folder, pattern).Select(File.ReadAllBytes))
+        {
+            var header = BitConverter.ToInt32(bytes);
+            using var json = JsonDocument.Parse(bytes.AsMemory(8, header));
+            foreach (var entry in json.RootElement.EnumerateObject().Where(entry => entry.Name != "__metadata__"))
+            {
+                entry.Value.GetProperty("dtype").GetString().ShouldBe("F64");
+                var offsets = entry.Value.GetProperty("data_offsets");
+                tensors.Add(entry.Name, MemoryMarshal.Cast<byte, double>(bytes.AsSpan(8 + header)[offsets[0].GetInt32()..offsets[1].GetInt32()]).ToArray());
+            }
+        }
+        return [.. tensors.Values.SelectMany(values => values)];
     }
 
     /// <summary>The keys of every step over all ranks, in an order that does not depend on who had them.</summary>

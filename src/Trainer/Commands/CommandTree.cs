@@ -16,7 +16,7 @@ public static class CommandTree
         On one machine:
           darkmatter pretrain --recipe recipes/simclr-fashion-mnist.yaml    pack, train, evaluate, export
           darkmatter pretrain --recipe … --resume                           go on after a crash or a stop
-        Exit codes: 0 done, 1 unforeseen failure, 2 bad request, 3 lost a trainer, 4 lost the silo, 5 stopped on request.
+        Exit codes: 0 done, 1 unforeseen failure, 2 bad request, 3 lost a trainer, 4 lost the silo, 5 stopped on request, 6 drained.
         """;
 
     /// <summary>Parses and runs a command line.</summary>
