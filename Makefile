@@ -39,6 +39,11 @@ bench-data: ## decoding and augmentation against python3-torchvision, alternatin
 	@eng/setup --test
 	@dotnet artifacts/bin/Data.Bench/release/DarkMatter.Data.Bench.dll $(ARGS)
 
+.PHONY: simulate
+simulate: ## simulate clusters that fail at random (RUNS=10000 SEED=1); a broken invariant prints how to replay it (TRACE=1 tells the story)
+	@eng/setup --test
+	@dotnet artifacts/bin/Simulation.Tests/release/DarkMatter.Simulation.Tests.dll simulate --runs $(or $(RUNS),10000) --seed $(or $(SEED),1) $(if $(TRACE),--trace)
+
 .PHONY: reference
 reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
 	@eng/setup --test

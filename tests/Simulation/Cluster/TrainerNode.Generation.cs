@@ -1,0 +1,325 @@
+using DarkMatter.Protocol;
+using DarkMatter.Trainer.Training;
+
+namespace DarkMatter.Simulation;
+
+// A generation as one rank lives it: connect, agree on a state, heal, then step after step until somebody yields or something breaks.
+internal sealed partial class TrainerNode
+{
+    // As long as a store may be away, for rank 0 may have to read a checkpoint.
+    private static readonly TimeSpan BeginTimeout = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan StepTimeout = TimeSpan.FromSeconds(5);
+    private const int EarlyBound = 4096;
+
+    private readonly List<(long Generation, Action Arrive)> _early = [];
+    private readonly List<Pipe> _lingering = [];
+    private Place? _place;
+    private Place? _left;
+
+    public long Generation => _place?.Generation ?? 0;
+
+    /// <summary>From a peer. What belongs to another generation is never taken in: of a later one it waits, of an earlier one it is dropped.</summary>
+    public void FromPeer(long generation, Action<Place> arrive)
+    {
+        if (_place is { } place && (place.Generation == generation || !World.Plan.Fencing))
+            arrive(place);
+        else if (generation > Generation && _early.Count < EarlyBound)
+            _early.Add((generation, () => FromPeer(generation, arrive)));
+    }
+
+    private void Enter(Assignment assignment)
+    {
+        var place = _place = new Place(assignment);
+        ForgetLingering();
+        foreach (var peer in assignment.Peers.Where(peer => peer.Rank != place.Rank))
+        {
+            if (World.FindTrainer(peer.Address) is not { } node)
+            {
+                After(TimeSpan.Zero, () => Lost(place, peer.Rank, "it cannot be connected to"));
+                continue;
+            }
+
+            World.Network.Connect(this, node, pipe =>
+            {
+                if (_place != place)
+                {
+                    pipe?.Close(this, "over");
+                }
+                else if (pipe is null)
+                {
+                    Lost(place, peer.Rank, "it cannot be connected to");
+                }
+                else
+                {
+                    place.Links[peer.Rank] = (pipe, node);
+                    pipe.OnClosed(this, status => Lost(place, peer.Rank, status));
+                    pipe.OnClosed(node, status => node.Lost(node._place, place.Generation, place.Rank, status));
+                    var mine = Memory;
+                    Tell(place, peer.Rank, (n, p) => n.Introduced(p, place.Rank, mine));
+                    while (place.Waiting.TryGetValue(peer.Rank, out var waiting) && waiting.TryDequeue(out var say))
+                        say();
+                }
+            });
+        }
+
+        place.Known[place.Rank] = Memory;
+        var early = _early.ToArray();
+        _early.Clear();
+        foreach (var (generation, arrive) in early.Where(e => e.Generation >= place.Generation || !World.Plan.Fencing))
+            arrive();
+        if (_place == place)
+            Agree(place);
+        Watch(place, BeginTimeout, () => place.Began, () => Array.FindIndex(place.Known, known => known is null));
+    }
+
+    private void Introduced(Place place, int rank, Memory memory)
+    {
+        if (rank < place.World)
+            place.Known[rank] = memory;
+        Agree(place);
+    }
+
+    private void Agree(Place place)
+    {
+        if (place.Plan is not null || place.Known.Any(known => known is null))
+            return;
+        var a = place.Assignment;
+        var ranks = place.Known.Select(m => new RankState(m!.Value.Generation, m.Value.Step, m.Value.Hash, m.Value.Holds)).ToArray();
+        place.Plan = HealPlan.Decide(ranks, a.CheckpointPath.Length > 0 ? new SavedState(a.CheckpointGeneration, a.CheckpointStep) : null);
+        switch (place.Plan.Source)
+        {
+            case HealSource.Memory when place.Plan.Donors.Contains(place.Rank):
+                Healed(place, Memory);
+                break;
+            case HealSource.Memory:
+                Memory = Memory with { Holds = false };
+                foreach (int donor in place.Plan.Donors)
+                    Tell(place, donor, (n, p) => n.Donate(p, place.Rank, place.Plan.Donors.Count));
+                break;
+            default:
+                if (place.Rank == 0)
+                    After(World.Plan.LoadTime(World.Random), () => Restore(place));
+                else if (place.Copies.Count == 0)
+                    Memory = Memory with { Holds = false };
+                break;
+        }
+
+        Begin(place);
+    }
+
+    // Rank 0 reads the newest checkpoint, or an older whole one, or starts afresh when there is none; the others copy it.
+    private void Restore(Place place)
+    {
+        if (_place != place)
+            return;
+        if (World.Blobs.Down)
+        {
+            After(TimeSpan.FromSeconds(1), () => Restore(place)); // tried again until the store answers
+            return;
+        }
+
+        var a = place.Assignment;
+        var restored = place.Plan!.Source == HealSource.Fresh ? Memory.Fresh
+            : World.Blobs.Load(a.CheckpointPath)
+                ?? World.Blobs.Whole.Where(path => World.StepOf(path) < a.CheckpointStep).Select(World.Blobs.Load).FirstOrDefault(m => m is not null);
+        if (restored is not { } state)
+        {
+            Lost(place, -1, "no checkpoint can be read");
+            return;
+        }
+
+        Memory = state;
+        for (int rank = 1; rank < place.World; rank++)
+            Tell(place, rank, (n, p) => n.Copied(p, state, expected: 1));
+        Healed(place, state);
+    }
+
+    // A donor keeps still until everybody is healed, so what it sends is one state.
+    private void Donate(Place place, int to, int donors)
+    {
+        var state = Memory;
+        After(World.Plan.CopyTime(World.Random), () =>
+        {
+            if (_place == place)
+                Tell(place, to, (n, p) => n.Copied(p, state, donors));
+        });
+    }
+
+    private void Copied(Place place, Memory state, int expected)
+    {
+        place.Copies.Add(state);
+        if (place.Copies.Count < expected)
+            return;
+        if (place.Copies.Any(copy => copy.Hash != state.Hash))
+        {
+            Lost(place, -1, "the donors differ");
+            return;
+        }
+
+        Memory = state;
+        Healed(place, state);
+    }
+
+    private void Healed(Place place, Memory state)
+    {
+        for (int rank = 0; rank < place.World; rank++)
+        {
+            if (rank != place.Rank)
+                Tell(place, rank, (n, p) => n.HasHash(p, place.Rank, state.Hash));
+        }
+
+        HasHash(place, place.Rank, state.Hash);
+    }
+
+    private void HasHash(Place place, int rank, ulong hash)
+    {
+        place.Hashes[rank] = hash;
+        Begin(place);
+    }
+
+    private void Begin(Place place)
+    {
+        if (_place != place || place.Began || place.Hashes.Count < place.World || place.Plan is null)
+            return;
+        if (place.Hashes.Values.Distinct().Count() > 1)
+        {
+            Lost(place, -1, "the ranks' states differ after the heal");
+            return;
+        }
+
+        place.Began = true;
+        var before = Memory;
+        Memory = Memory.Begin(place.Generation);
+        World.Laws.Began(this, place, before);
+        if (place.Rank == 0)
+        {
+            ReportBegan(new GenerationBegan
+            {
+                Generation = place.Generation,
+                StartStep = before.Step,
+                StateHash = Bytes(before.Hash),
+                Source = place.Plan.Source.ToString(),
+                Lineage = { Wire(before) },
+            });
+        }
+
+        Step(place);
+    }
+
+    private void Step(Place place)
+    {
+        if (Memory.Step >= World.Plan.TotalSteps)
+        {
+            Complete(place);
+            return;
+        }
+
+        long step = Memory.Step;
+        After(World.Plan.ComputeTime(World.Random), () =>
+        {
+            if (_place != place)
+                return;
+            ulong images = World.Plan.Images(place.Assignment.Lanes, step);
+            bool yields = _orders.Pending is not null;
+            for (int rank = 0; rank < place.World; rank++)
+            {
+                if (rank != place.Rank)
+                    Tell(place, rank, (n, p) => n.Contributed(p, step, place.Rank, images, yields));
+            }
+
+            Contributed(place, step, place.Rank, images, yields);
+            Watch(place, StepTimeout, () => Memory.Step > step, () => place.Missing(step));
+        });
+    }
+
+    private void Contributed(Place place, long step, int rank, ulong images, bool yields)
+    {
+        place.Add(step, rank, images, yields);
+        if (step != Memory.Step || !place.Began || place.Sum(step) is not var (sum, leave))
+            return;
+        Memory = Memory.Apply(place.Generation, sum);
+        World.Laws.Applied(this, place, Memory);
+        ReportStep();
+        if (Memory.Step % World.Plan.CheckpointEvery == 0)
+            Save(place);
+        if (leave)
+            Exit("the ranks leave together", abort: false);
+        else
+            Step(place);
+    }
+
+    private static IEnumerable<Protocol.Lineage> Wire(Memory memory) => memory.Lineage.Select(segment => new Protocol.Lineage
+    {
+        Generation = segment.Generation,
+        StartStep = segment.StartStep,
+        EndStep = segment.EndStep,
+        SamplesDigest = segment.SamplesDigest,
+    });
+
+    // A connection to a peer broke, or the peer is silent: the generation is over for this rank.
+    private void Lost(Place? place, long generation, int rank, string reason)
+    {
+        if (place is not null && place.Generation == generation)
+            Lost(place, rank, reason);
+    }
+
+    private void Lost(Place place, int rank, string reason)
+    {
+        if (_place != place || place.Completing)
+            return;
+        Flush();
+        Say(new TrainerMessage { PeerFailed = new PeerFailed { Generation = place.Generation, Rank = rank, Reason = reason } });
+        Exit(reason, abort: true);
+    }
+
+    private void Watch(Place place, TimeSpan patience, Func<bool> done, Func<int> missing) => After(patience, () =>
+    {
+        if (_place == place && !done())
+            Lost(place, missing(), "nothing came from it");
+    });
+
+    /// <summary>Leaves the generation and keeps the state. What was not reported yet is said first, in that generation's name.</summary>
+    private void Exit(string reason, bool abort, bool rejoin = false)
+    {
+        var place = _place!;
+        Flush();
+        if (World.Tracing)
+            World.Note($"{Name} leaves generation {place.Generation} at step {Memory.Step}: {reason}");
+        _left = place;
+        (_place, _began, _reported) = (null, null, null);
+        foreach (var (pipe, _) in place.Links.Values)
+        {
+            if (abort)
+                pipe.Close(this, "the peer left the generation");
+            else
+                _lingering.Add(pipe);
+        }
+
+        if (_orders.Pending is not null)
+            TakeOrder();
+        else if (!rejoin)
+            Ready(reason);
+    }
+
+    // What was sent at the last boundary arrives before the streams end.
+    private void ForgetLingering()
+    {
+        foreach (var pipe in _lingering)
+            pipe.Close(this, "over");
+        _lingering.Clear();
+    }
+
+    private void Tell(Place place, int rank, Action<TrainerNode, Place> say)
+    {
+        void Send()
+        {
+            var (pipe, node) = place.Links[rank];
+            pipe.Send(this, () => node.FromPeer(place.Generation, p => say(node, p)), evenIfClosed: !World.Plan.Fencing);
+        }
+
+        if (place.Links.ContainsKey(rank))
+            Send();
+        else
+            place.WaitFor(rank, Send);
+    }
+}
