@@ -226,6 +226,19 @@ public sealed class SessionTests : SiloTest
     }
 
     [Fact]
+    public async Task Quarantine_OfASiloThatDoesNotSeeTheDataset_IsInTheLedger()
+    {
+        await Client.CreateRunAsync(Plan());
+        var report = new QuarantineReport { Run = "demo", Trainer = "trainer-0" };
+        report.Samples.Add(new QuarantinedSample { Shard = 5000, Index = 7, Key = "k", Reason = "truncated" });
+        report.Samples.Add(new QuarantinedSample { Shard = 3, Index = 1, Key = "l", Reason = "empty" });
+        report.Samples.Add(new QuarantinedSample { Shard = -1, Index = 1, Key = "m", Reason = "nonsense" });
+        (await Client.ReportQuarantineAsync(report)).Total.ShouldBe(2);
+        (await Client.GetLedgerAsync(new GetRunRequest { Run = "demo" })).Quarantined.Select(s => (s.Shard, s.Index, s.Key))
+            .ShouldBe([(3, 1, "l"), (5000, 7, "k")]);
+    }
+
+    [Fact]
     public async Task HealthAndPage_Answer_AndEscape()
     {
         await Client.CreateRunAsync(Plan());

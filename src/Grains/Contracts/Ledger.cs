@@ -189,6 +189,10 @@ public sealed record RunRecord
     [Id(13)]
     public long RolledBack { get; init; }
 
+    /// <summary>Shard ranges with broken samples, ascending.</summary>
+    [Id(14)]
+    public ImmutableArray<int> QuarantinedRanges { get; init; } = [];
+
     /// <summary>Number of the newest generation; 0 before the first.</summary>
     public long Generation => Generations.IsEmpty ? 0 : Generations[^1].Number;
 

@@ -109,9 +109,13 @@ public interface IRunGrain : IGrainWithStringKey
     [Alias("NoteCheckpoint")]
     Task<RunAnswer> NoteCheckpoint(CheckpointRecord checkpoint);
 
-    /// <summary>Notes newly quarantined samples; returns the run's total.</summary>
+    /// <summary>Notes newly quarantined samples of some shard ranges; returns the run's total.</summary>
     [Alias("NoteQuarantined")]
-    Task<long> NoteQuarantined(int count);
+    Task<long> NoteQuarantined(int count, ImmutableArray<int> ranges);
+
+    /// <summary>The shard ranges that have quarantined samples, ascending.</summary>
+    [ReadOnly, Alias("QuarantinedRanges")]
+    Task<ImmutableArray<int>> QuarantinedRanges();
 }
 
 /// <summary>The names of all runs. The key is <see cref="Key"/>.</summary>

@@ -109,11 +109,18 @@ public sealed class RunGrain(
         Apply(Run.NoteCheckpoint(Name, _exists ? _run : null, checkpoint));
 
     /// <inheritdoc/>
-    public async Task<long> NoteQuarantined(int count)
+    public async Task<long> NoteQuarantined(int count, ImmutableArray<int> ranges)
     {
-        await Become(_run with { Quarantined = _run.Quarantined + count });
+        await Become(_run with
+        {
+            Quarantined = _run.Quarantined + count,
+            QuarantinedRanges = [.. _run.QuarantinedRanges.Union(ranges).Order()],
+        });
         return _run.Quarantined;
     }
+
+    /// <inheritdoc/>
+    public Task<ImmutableArray<int>> QuarantinedRanges() => Task.FromResult(_run.QuarantinedRanges);
 
     /// <inheritdoc/>
     public Task<RunLedger?> Ledger() => Task.FromResult(_exists

@@ -12,6 +12,7 @@ public sealed class ShardRangeGrain(
 {
     private ImmutableArray<ShardDescriptor> _shards = [];
     private ShardRange _range = new(0);
+    private bool _seesDataset;
 
     /// <inheritdoc/>
     public override async Task OnActivateAsync(CancellationToken cancellationToken)
@@ -19,19 +20,24 @@ public sealed class ShardRangeGrain(
         var (run, range) = ShardRange.Parse(this.GetPrimaryKeyString());
         var plan = (await GrainFactory.GetGrain<IRunGrain>(run).Get())?.Plan
             ?? throw new InvalidOperationException($"There is no run '{run}' whose shards could be leased.");
-        var shards = await Task.Run(() => Catalog.Load(plan.Dataset).Shards, cancellationToken);
-        _shards =
-        [
-            .. shards.Skip(range * ShardRange.Size).Take(ShardRange.Size)
-                .Select((s, i) => new ShardDescriptor { Shard = (range * ShardRange.Size) + i, Tar = s.Tar, Samples = s.Samples }),
-        ];
         _range = new ShardRange(stored.State.Generation);
+        // A silo need not see the dataset: then it takes the trainers' word for which shards there are.
+        _seesDataset = Directory.Exists(plan.Dataset);
+        if (_seesDataset)
+        {
+            var shards = await Task.Run(() => Catalog.Load(plan.Dataset).Shards, cancellationToken);
+            _shards =
+            [
+                .. shards.Skip(range * ShardRange.Size).Take(ShardRange.Size)
+                    .Select((s, i) => new ShardDescriptor { Shard = (range * ShardRange.Size) + i, Tar = s.Tar, Samples = s.Samples }),
+            ];
+        }
     }
 
     /// <inheritdoc/>
     public async Task<LeaseAnswer> Acquire(long generation, string trainer, ImmutableArray<ShardLease> leases)
     {
-        if (leases.FirstOrDefault(l => Find(l.Shard) is null) is { } unknown)
+        if (_seesDataset && leases.FirstOrDefault(l => Find(l.Shard) is null) is { } unknown)
         {
             return new LeaseAnswer { Refusal = Refusal.InvalidArgument, Message = $"the dataset has no shard {unknown.Shard}" };
         }
@@ -48,7 +54,7 @@ public sealed class ShardRangeGrain(
     /// <inheritdoc/>
     public async Task<int> Quarantine(ImmutableArray<BrokenSample> samples)
     {
-        var known = samples.Where(s => Find(s.Shard) is { } shard && s.Index >= 0 && s.Index < shard.Samples);
+        var known = samples.Where(s => s.Index >= 0 && (!_seesDataset || (Find(s.Shard) is { } shard && s.Index < shard.Samples)));
         var before = stored.State;
         var next = ShardRange.Quarantine(before, [.. known]);
         int added = next.Quarantined.Count - before.Quarantined.Count;

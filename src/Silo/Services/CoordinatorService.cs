@@ -188,7 +188,8 @@ internal sealed partial class CoordinatorService(
     {
         await Existing(request.Run);
         int added = 0;
-        foreach (var range in request.Samples.GroupBy(s => ShardRange.Of(s.Shard)))
+        var ranges = request.Samples.Where(s => s.Shard >= 0).GroupBy(s => ShardRange.Of(s.Shard)).ToArray();
+        foreach (var range in ranges)
         {
             ImmutableArray<BrokenSample> samples =
             [
@@ -204,7 +205,7 @@ internal sealed partial class CoordinatorService(
             added += await Shards(request.Run, range.Key).Quarantine(samples);
         }
 
-        return new QuarantineResponse { Total = await Run(request.Run).NoteQuarantined(added) };
+        return new QuarantineResponse { Total = await Run(request.Run).NoteQuarantined(added, [.. ranges.Select(range => range.Key)]) };
     }
 
     private async Task<ReportPartResponse> ReportPart(ReportPartRequest request)

@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using DarkMatter.Data;
 using DarkMatter.Grains;
 using DarkMatter.Protocol;
 
@@ -10,7 +9,7 @@ internal sealed partial class CoordinatorService
 {
     private async Task<Ledger> GetLedger(GetRunRequest request)
     {
-        var run = await Existing(request.Run);
+        await Existing(request.Run);
         var stored = (await Run(request.Run).Ledger())!;
         var ledger = new Ledger
         {
@@ -25,27 +24,22 @@ internal sealed partial class CoordinatorService
             Step = stored.Step,
         };
         ledger.Generations.AddRange(stored.Generations.Select(ToLedger));
-        if (run.Quarantined > 0)
+        ledger.Quarantined.AddRange((await Quarantined(request.Run)).Select(s => new Protocol.QuarantinedSample
         {
-            ledger.Quarantined.AddRange((await Quarantined(run)).Select(s => new Protocol.QuarantinedSample
-            {
-                Shard = s.Shard,
-                Index = s.Index,
-                Key = s.Key,
-                Reason = s.Reason,
-            }));
-        }
-
+            Shard = s.Shard,
+            Index = s.Index,
+            Key = s.Key,
+            Reason = s.Reason,
+        }));
         return ledger;
     }
 
-    private async Task<ImmutableArray<BrokenSample>> Quarantined(RunView run)
+    private async Task<ImmutableArray<BrokenSample>> Quarantined(string run)
     {
-        int shards = await Task.Run(() => Catalog.Load(run.Plan.Dataset).ShardCounts.Count);
         var broken = ImmutableArray.CreateBuilder<BrokenSample>();
-        for (int range = 0; range <= ShardRange.Of(Math.Max(0, shards - 1)); range++)
+        foreach (int range in await Run(run).QuarantinedRanges())
         {
-            broken.AddRange(await Shards(run.Run, range).Quarantined());
+            broken.AddRange(await Shards(run, range).Quarantined());
         }
 
         return broken.ToImmutable();
