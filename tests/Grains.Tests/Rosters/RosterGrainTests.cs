@@ -247,6 +247,20 @@ public sealed class RosterGrainTests
             .ShouldBe(RunState.Completed);
     }
 
+    [Theory]
+    [InlineData(-365)]
+    [InlineData(365)]
+    public async Task ClockJump_LosesNobody_AndHoldsNothingUp(int days)
+    {
+        await using var silo = await GrainSilo.Start();
+        var roster = await Training(silo);
+        silo.Time.SetWallClock(TimeSpan.FromDays(days));
+        silo.Time.Advance(TimeSpan.FromSeconds(1));
+        (await roster.Report(Says(Heard(0, 3), Heard(1, 3)))).Generation.ShouldBe(1);
+        (await Run(silo)).Progress.Step.ShouldBe(3);
+        (await roster.Report(Says(Heard(0, 3), Heard(1, 3) with { SilentFor = TimeSpan.FromSeconds(2) }))).Generation.ShouldBe(2);
+    }
+
     [Fact]
     public async Task SlowTrainer_IsNamed_AndSoIsItsRecovery()
     {
