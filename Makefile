@@ -44,6 +44,11 @@ simulate: ## simulate clusters that fail at random (RUNS=10000 SEED=1); a broken
 	@eng/setup --test
 	@dotnet artifacts/bin/Simulation.Tests/release/DarkMatter.Simulation.Tests.dll simulate --runs $(or $(RUNS),10000) --seed $(or $(SEED),1) $(if $(TRACE),--trace)
 
+.PHONY: bench-recovery
+bench-recovery: ## one of 4 trainers killed, hung, replaced: seconds to the next committed step; last line 'SECONDS recovery_p50 …'
+	@eng/setup --test
+	@dotnet artifacts/bin/Recovery.Bench/release/DarkMatter.Recovery.Bench.dll $(ARGS)
+
 .PHONY: reference
 reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
 	@eng/setup --test
