@@ -174,7 +174,15 @@ public sealed class TrainState : IDisposable
             return mine;
         if (tainted.Contains(Ranks.Rank))
             Distrust();
-        Ranks.Barrier();                                                          // nobody leaves, which ends the generation, before all have seen it
+        try
+        {
+            Ranks.Barrier();                                                      // nobody leaves, which ends the generation, before all have seen it
+        }
+        catch (CollectiveAbortedException)
+        {
+            // Another has seen it and gone.
+        }
+
         throw new StateDivergedException(Step, Ranks.Generation, hashes, tainted);
     }
 

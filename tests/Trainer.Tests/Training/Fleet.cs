@@ -30,8 +30,8 @@ internal sealed class Fleet : IAsyncDisposable
     public IReadOnlyList<StepReport> Curve() =>
         [.. _members.SelectMany(m => m.Session.Steps).GroupBy(s => s.Report.Step).OrderBy(s => s.Key).Select(s => s.MaxBy(r => r.Generation)!.Report)];
 
-    /// <summary>How the newest generation began.</summary>
-    public GenerationReport LastBegan() => _members.SelectMany(m => m.Session.Began).MaxBy(b => b.Generation)!;
+    /// <summary>The state of a trainer of the newest generation.</summary>
+    public TrainState LastState() => _members.MaxBy(m => m.State.Generation)!.State;
 
     /// <summary>Runs one generation of these trainers, in rank order, until it ends for all.</summary>
     /// <param name="trainers">Its members.</param>

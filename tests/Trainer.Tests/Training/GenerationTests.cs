@@ -45,9 +45,9 @@ public sealed class GenerationTests : IDisposable
         var behind = others.Index().Where(o => fleet.State(o.Item).Step < step).Select(o => o.Index).ToList();
         (await fleet.RunAsync(others)).ShouldAllBe(o => o.Failure == null && o.Result!.Step == Options.TotalSteps);
         var began = fleet.Session(0).Began[^1];
-        (began.Source, began.StartStep, began.StateGeneration).ShouldBe(("memory of generation 1", step, 1));
+        (began.Source, began.StartStep).ShouldBe(("memory of generation 1", step));
         began.Healed.ShouldBe(behind);
-        began.StateDigest.ShouldBe(Digest(from: 0, to: step));
+        began.Lineage.ShouldBe([new StateSegment(1, 0, step, Digest(from: 0, to: step))]);
         ShouldBeUndisturbed(fleet);
     }
 
@@ -138,7 +138,8 @@ public sealed class GenerationTests : IDisposable
         (await fleet.RunAsync([0, 1], (_, place) => place.Options = place.Options with { ResumeFrom = path, ResumeStep = 4, ResumeGeneration = 1 }))
             .ShouldAllBe(o => o.Failure == null);
         var began = fleet.Session(0).Began[^1];
-        (began.StartStep, began.Source, began.StateGeneration, began.StateDigest).ShouldBe((4, "checkpoint 4", 1, Digest(from: 0, to: 4)));
+        (began.StartStep, began.Source).ShouldBe((4, "checkpoint 4"));
+        began.Lineage.ShouldBe([new StateSegment(1, 0, 4, Digest(from: 0, to: 4))]);
         began.Healed.ShouldBe([1]);
         ShouldBeUndisturbed(fleet);
     }
@@ -227,7 +228,14 @@ public sealed class GenerationTests : IDisposable
         curve.Select(s => s.Step).ShouldBe(session.Steps.Select(s => s.Step));
         foreach (var (step, reference) in curve.Zip(session.Steps))
             step.Loss.ShouldBe(reference.Loss, 1e-9 * reference.Loss, $"step {step.Step}");
-        curve[^1].SamplesDigest.ShouldBe(Digest(fleet.LastBegan().StartStep, Options.TotalSteps), "the images of the last generation's steps");
+        var steps = 0L;
+        foreach (var segment in fleet.LastState().Lineage.Where(s => s.EndStep > s.StartStep))
+        {
+            segment.ShouldBe(new StateSegment(segment.Generation, steps, segment.EndStep, Digest(steps, segment.EndStep)), "the images of its steps");
+            steps = segment.EndStep;
+        }
+
+        steps.ShouldBe(Options.TotalSteps);
     }
 
     /// <summary>What the images of steps from + 1 to to count for.</summary>

@@ -167,8 +167,10 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
             _headers.TrySetResult(FailureStatus.ReadMetadata(response.Headers));
             if (status is { } final)
             {
+                // No message at all, and yet OK: a stream that the server ended before it said anything.
                 End(final, FailureStatus.ReadMetadata(response.Headers));
                 ThrowUnlessOk();
+                return;
             }
 
             var body = await response.Content.ReadAsStreamAsync(Ended).ConfigureAwait(false);

@@ -227,11 +227,14 @@ public sealed partial class TrainerSession : ITrainingSession
             // The silo answers with its newest order; what belongs to a place that is left, and a Ready before that order, would only confuse it.
             outbox.Keep(message => message.KindCase switch
             {
-                TrainerMessage.KindOneofCase.Leaving => true,
                 TrainerMessage.KindOneofCase.PeerFailed => place.Generation != 0 && message.PeerFailed.Generation == place.Generation,
                 TrainerMessage.KindOneofCase.StepApplied => place.Generation != 0 && message.StepApplied.Generation == place.Generation,
                 _ => false,
             });
+            if (Volatile.Read(ref lastWord) is { } word)
+            {
+                outbox.Add(word);
+            }
             if (draining is not null)
             {
                 draining.Draining.Generation = place.Generation;

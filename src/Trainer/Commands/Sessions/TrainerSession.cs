@@ -29,7 +29,8 @@ public sealed partial class TrainerSession : IAsyncDisposable
     private long lastHeard = Environment.TickCount64;
     private CancellationTokenSource? stream;
     private long opened;
-    private bool leaving;
+    private TrainerMessage? lastWord;
+    private bool said;
 
     /// <summary>Opens the first stream and joins.</summary>
     /// <param name="client">The silo.</param>
@@ -63,8 +64,9 @@ public sealed partial class TrainerSession : IAsyncDisposable
     public async Task<bool> LeaveAsync(Leaving message, TimeSpan patience)
     {
         FlushReport();
-        leaving = true;
-        outbox.Add(new TrainerMessage { Leaving = message });
+        var word = new TrainerMessage { Leaving = message };
+        Volatile.Write(ref lastWord, word);
+        outbox.Add(word);
         await Task.WhenAny(talking, Task.Delay(patience));
         return talking.IsCompleted;
     }
@@ -88,7 +90,7 @@ public sealed partial class TrainerSession : IAsyncDisposable
             try
             {
                 await UseStreamAsync();
-                if (leaving && outbox.IsEmpty)
+                if (Volatile.Read(ref said))
                 {
                     return;
                 }
@@ -138,6 +140,7 @@ public sealed partial class TrainerSession : IAsyncDisposable
         using var call = client.Session(cancellationToken: ended.Token);
         Interlocked.Exchange(ref opened, Environment.TickCount64);
         Volatile.Write(ref stream, ended);
+        Volatile.Write(ref said, false);
         var writing = WriteAsync(call.RequestStream, ended.Token);
         try
         {
@@ -170,6 +173,7 @@ public sealed partial class TrainerSession : IAsyncDisposable
                 outbox.Remove(message);
                 if (message.KindCase == TrainerMessage.KindOneofCase.Leaving)
                 {
+                    Volatile.Write(ref said, true);
                     await writer.CompleteAsync();
                     return;
                 }
@@ -227,7 +231,7 @@ public sealed partial class TrainerSession : IAsyncDisposable
         {
             FlushReport();
             var now = Environment.TickCount64;
-            if (now - lastBeat >= options.HeartbeatEvery.TotalMilliseconds && outbox.IsEmpty)
+            if (now - lastBeat >= options.HeartbeatEvery.TotalMilliseconds && outbox.IsEmpty && Volatile.Read(ref lastWord) is null)
             {
                 lastBeat = now;
                 outbox.Add(new TrainerMessage { Heartbeat = new Heartbeat { Generation = Generation, Step = Step } });

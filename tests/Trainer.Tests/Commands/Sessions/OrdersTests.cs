@@ -1,0 +1,57 @@
+using DarkMatter.Protocol;
+using DarkMatter.Trainer.Commands.Sessions;
+
+namespace DarkMatter.Trainer.Tests.Commands.Sessions;
+
+public sealed class OrdersTests
+{
+    [Fact]
+    public void Post_ANewerAssignment_ReplacesTheOlder_AndNotTheOtherWayRound()
+    {
+        var orders = new Orders();
+        orders.Post(Train(7));
+        orders.Post(Train(8));
+        orders.Post(Train(7));
+        orders.Take().ShouldBeOfType<Order.Train>().Assignment.Generation.ShouldBe(8);
+        orders.Pending.ShouldBeNull();
+    }
+
+    [Fact]
+    public void Post_AnEnd_IsNotReplacedByWhatGoesOn()
+    {
+        Order[] lightToHeavy = [Train(1), new Order.Go("drained", Last: false), new Order.Stop("asked"), new Order.End(1, "failed")];
+        for (var heavy = 1; heavy < lightToHeavy.Length; heavy++)
+        {
+            var orders = new Orders();
+            orders.Post(lightToHeavy[heavy - 1]);
+            orders.Post(lightToHeavy[heavy]);
+            orders.Post(lightToHeavy[heavy - 1]);
+            orders.Take().ShouldBe(lightToHeavy[heavy]);
+        }
+    }
+
+    [Fact]
+    public void Post_AtOnce_TellsWhoeverTrains()
+    {
+        var orders = new Orders();
+        var told = new List<Order>();
+        orders.AtOnce += told.Add;
+        orders.Post(Train(1));
+        orders.Post(Train(2, atOnce: true));
+        orders.Post(Train(1, atOnce: true));
+        told.Count.ShouldBe(1, "an old order interrupts nobody");
+        orders.Post(new Order.Rejoin("lost"));
+        told.Count.ShouldBe(2);
+    }
+
+    [Fact]
+    public void Wait_WithoutAnOrder_IsShort()
+    {
+        var orders = new Orders();
+        orders.Wait(TimeSpan.FromMilliseconds(1)).ShouldBeFalse();
+        orders.Post(Train(1));
+        orders.Wait(TimeSpan.Zero).ShouldBeTrue();
+    }
+
+    private static Order.Train Train(long generation, bool atOnce = false) => new(new Assignment { Generation = generation, AtOnce = atOnce });
+}
