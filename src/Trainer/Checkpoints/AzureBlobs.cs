@@ -31,7 +31,7 @@ public sealed class AzureBlobs(BlobContainerClient container, string prefix, Ret
     /// <inheritdoc/>
     public string? LocalRoot => null;
 
-    private static UploadTransferValidationOptions Checked => new() { ChecksumAlgorithm = StorageChecksumAlgorithm.StorageCrc64 };
+    private static UploadTransferValidationOptions Checked => new() { ChecksumAlgorithm = StorageChecksumAlgorithm.MD5 };
 
     /// <summary>What clients are made with: this class repeats requests itself.</summary>
     public static BlobClientOptions ClientOptions(TimeSpan requestTimeout) => new()

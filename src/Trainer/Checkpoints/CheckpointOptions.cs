@@ -56,8 +56,8 @@ public sealed partial record CheckpointOptions
             yield return $"checkpoints.container: '{Container}' is none: 3 to 63 lower-case letters, digits and single '-' between them";
         if (Prefix.StartsWith('/') || Prefix.EndsWith('/') || Prefix.Contains("//", StringComparison.Ordinal) || Prefix.Contains('\\', StringComparison.Ordinal))
             yield return $"checkpoints.prefix: '{Prefix}' is made of names with single '/' between them, as in team/experiments";
-        if (Account.Length > 0 && !(Uri.TryCreate(Account, UriKind.Absolute, out var uri) && uri.Scheme is "https" or "http"))
-            yield return $"checkpoints.account: '{Account}' is no address, as in https://NAME.blob.core.windows.net";
+        if (Account.Length > 0 && !(Uri.TryCreate(Account, UriKind.Absolute, out var uri) && uri.Scheme == Uri.UriSchemeHttps))
+            yield return $"checkpoints.account: '{Account}' is no address, as in https://NAME.blob.core.windows.net (a login needs https)";
         if (Account.Length == 0 && ConnectionEnv.Length == 0)
             yield return "checkpoints.account: with store azure, give account or connection_env";
     }

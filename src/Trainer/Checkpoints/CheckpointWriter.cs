@@ -115,7 +115,7 @@ public sealed class CheckpointWriter : IDisposable
     }
 
     /// <summary>Gives up the checkpoint in flight; it stays invisible. Does not wait.</summary>
-    public void Dispose() => _disposed.Cancel();
+    public void Dispose() => _ = _disposed.CancelAsync();
 
     /// <summary>What this program and its libraries are.</summary>
     public static IReadOnlyDictionary<string, string> Versions(string stack) => new Dictionary<string, string>

@@ -130,18 +130,40 @@ public sealed partial class FolderBlobs(string root) : ICheckpointBlobs
         }
     }
 
-    /// <summary>.NET moves without overwriting by a hard link, which the system refuses when the name is taken: two movers never both succeed.</summary>
+    /// <summary>
+    /// Gives a file another name, if that is free: of several who want it, one succeeds. (File.Move without overwriting looks first and
+    /// renames then, so that two may succeed.) A hard link does it on every Unix file system that has them, a rename that replaces nothing
+    /// on most others.
+    /// </summary>
     private static bool TryTakeName(string temporary, string path)
     {
-        try
+        if (OperatingSystem.IsWindows())
         {
-            File.Move(temporary, path, overwrite: false);
+            try
+            {
+                File.Move(temporary, path, overwrite: false);
+                return true;
+            }
+            catch (IOException) when (File.Exists(path))
+            {
+                return false;
+            }
+        }
+
+        if (Native.Link(temporary, path) == 0)
+        {
+            TryDelete(temporary);
             return true;
         }
-        catch (IOException) when (File.Exists(path))
-        {
+
+        var error = Marshal.GetLastPInvokeError();
+        if (error == Native.Exists)
             return false;
-        }
+        if (OperatingSystem.IsLinux() && Native.RenameAt2(Native.CurrentFolder, temporary, Native.CurrentFolder, path, Native.NoReplace) == 0)
+            return true;
+        return OperatingSystem.IsLinux() && Marshal.GetLastPInvokeError() == Native.Exists
+            ? false
+            : throw new IOException($"'{path}' cannot be made: its file system has neither hard links nor renames that replace nothing (error {error}). Keep checkpoints in another folder.");
     }
 
     /// <summary>
@@ -153,9 +175,9 @@ public sealed partial class FolderBlobs(string root) : ICheckpointBlobs
         var taken = temporary + ".old";
         try
         {
-            File.Move(path, taken, overwrite: false);
+            File.Move(path, taken, overwrite: true);
         }
-        catch (FileNotFoundException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             return false;
         }
@@ -225,6 +247,16 @@ public sealed partial class FolderBlobs(string root) : ICheckpointBlobs
 
     private static partial class Native
     {
+        internal const int Exists = 17; // EEXIST
+        internal const int CurrentFolder = -100; // AT_FDCWD
+        internal const uint NoReplace = 1; // RENAME_NOREPLACE
+
+        [LibraryImport("libc", EntryPoint = "link", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+        internal static partial int Link(string from, string to);
+
+        [LibraryImport("libc", EntryPoint = "renameat2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+        internal static partial int RenameAt2(int fromFolder, string from, int toFolder, string to, uint flags);
+
         [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
         internal static partial int Open(string path, int flags);
 

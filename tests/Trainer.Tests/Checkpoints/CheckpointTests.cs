@@ -113,6 +113,20 @@ public sealed class CheckpointTests : IDisposable
     }
 
     [Fact]
+    public void Resume_FromAFolderOfFormat1_GoesOn()
+    {
+        var whole = Train(_options, world: 1);
+        var path = Path.Combine(_folder, "checkpoints", "10");
+        var json = JsonNode.Parse(File.ReadAllText(Path.Combine(path, "manifest.json")))!.AsObject();
+        json["format"] = 1;
+        json.Remove("generation").ShouldBeTrue();
+        json.Remove("world").ShouldBeTrue();
+        File.WriteAllText(Path.Combine(path, "manifest.json"), json.ToJsonString());
+        var rest = Train(_options with { ResumeFrom = path, RunDirectory = null }, world: 1);
+        rest.Steps.Select(s => s.Loss).ShouldBe(whole.Steps.Skip(10).Select(s => s.Loss));
+    }
+
+    [Fact]
     public void Resume_WithAnotherModel_NamesTheDifferences()
     {
         Train(_options with { TotalSteps = 2 }, world: 1);

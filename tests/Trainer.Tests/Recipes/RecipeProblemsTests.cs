@@ -57,6 +57,7 @@ public sealed class RecipeProblemsTests
     [InlineData("views:\n  - blur: { probability: 0.5, kernel: 4 }\n", "must be odd, as in 5")]
     [InlineData("evaluation:\n  bank: 100\n", "more neighbours than the 100 images of evaluation.bank")]
     [InlineData("optimizer:\n  name: lars\n  nesterov: true\n", "only sgd has it")]
+    [InlineData("checkpoints:\n  store: azure\n", "store is azure, but no container is named")]
     public void Options_ThatDoNotFitTogether_AreNamed(string yaml, string expected) => OnlyProblem(Minimal + yaml).ShouldContain(expected);
 
     [Fact]

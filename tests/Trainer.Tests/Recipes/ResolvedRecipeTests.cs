@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Recipes;
@@ -44,6 +45,21 @@ public sealed class ResolvedRecipeTests
         recipe.Train.Batch.ShouldBe(1024);
         recipe.Train.Budget.ShouldBe(TimeSpan.FromMinutes(90));
         recipe.Train.SyncBatchNorm.ShouldBeFalse();
+    }
+
+    [Fact]
+    public void Checkpoints_AreRead_AndTheFormerNameOfAnOptionStillCounts()
+    {
+        var azure = Parse(Minimal + "checkpoints: { store: azure, container: runs, prefix: team/a, connection_env: STORE, keep_last: 5, keep_every: 10_000 }\n").Recipe.Checkpoints;
+        azure.ShouldBe(new CheckpointOptions { Store = CheckpointPlace.Azure, Container = "runs", Prefix = "team/a", ConnectionEnv = "STORE", KeepLast = 5, KeepEvery = 10_000 });
+
+        var old = Parse(Minimal + "train: { checkpoints_kept: 7 }\n");
+        old.Recipe.Checkpoints.ShouldBe(new CheckpointOptions { KeepLast = 7 });
+        old.Yaml.ShouldContain("  keep_last: 7\n");
+        old.Yaml.ShouldNotContain("checkpoints_kept");
+        Parse(old.Yaml).Yaml.ShouldBe(old.Yaml);
+        Parse(Minimal + "train: { checkpoints_kept: 7 }\ncheckpoints: { keep_last: 2 }\n").Recipe.Checkpoints.KeepLast.ShouldBe(2);
+        Parse(Minimal + "checkpoints: { keep_last: 9 }\n").ChangesThatForbidResume(old.Yaml + "").ShouldBeEmpty();
     }
 
     [Fact]
