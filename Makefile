@@ -49,6 +49,11 @@ bench-recovery: ## one of 4 trainers killed, hung, replaced: seconds to the next
 	@eng/setup --test
 	@dotnet artifacts/bin/Recovery.Bench/release/DarkMatter.Recovery.Bench.dll $(ARGS)
 
+.PHONY: bench-checkpoint
+bench-checkpoint: ## what a checkpoint a minute costs the training thread; last line 'PERCENT checkpoint_stall …'
+	@eng/setup
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Checkpoint.Bench/release/DarkMatter.Checkpoint.Bench.dll $(ARGS)
+
 .PHONY: reference
 reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
 	@eng/setup --test

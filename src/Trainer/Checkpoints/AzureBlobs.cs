@@ -22,6 +22,7 @@ public sealed class AzureBlobs(BlobContainerClient container, string prefix, Ret
 {
     private const int BlockBytes = 8 << 20;
     private const int BlocksAtOnce = 4;
+    private const int UploadAttempts = 3;
 
     private readonly string _prefix = prefix.Length == 0 ? "" : prefix + "/";
 
@@ -44,20 +45,28 @@ public sealed class AzureBlobs(BlobContainerClient container, string prefix, Ret
     public async Task<bool> PutAsync(string name, ReadOnlySequence<byte> content, string? replaces, CancellationToken cancellationToken)
     {
         var conditions = replaces is null ? new BlobRequestConditions { IfNoneMatch = ETag.All } : new BlobRequestConditions { IfMatch = new ETag(replaces) };
-        try
+        for (var attempt = 1; ; attempt++)
         {
-            await (content.Length <= BlockBytes ? PutOnceAsync(name, content, conditions, cancellationToken) : PutBlocksAsync(name, content, conditions, cancellationToken));
-            return true;
-        }
-        catch (RequestFailedException e) when (e.Status is 409 or 412 || (e.Status == 400 && e.ErrorCode == BlobErrorCode.InvalidBlockList))
-        {
-            // Taken by another, or by an attempt of ours whose answer was lost: the caller looks at what is there. (Another writer's commit
-            // also takes away the blocks that were staged for this one.)
-            return false;
-        }
-        catch (Exception e) when (Explain(e, name) is { } explained)
-        {
-            throw explained;
+            try
+            {
+                await (content.Length <= BlockBytes ? PutOnceAsync(name, content, conditions, cancellationToken) : PutBlocksAsync(name, content, conditions, cancellationToken));
+                return true;
+            }
+            catch (RequestFailedException e) when (e.ErrorCode == BlobErrorCode.InvalidBlockList && attempt < UploadAttempts)
+            {
+                // The blocks are gone: with another writer's commit of the same name, or with a service that lost what was not committed.
+                if (replaces is null && await FindAsync(name, cancellationToken) is not null)
+                    return false;
+            }
+            catch (RequestFailedException e) when (e.Status is 409 or 412)
+            {
+                // Taken by another, or by an attempt of ours whose answer was lost: the caller looks at what is there.
+                return false;
+            }
+            catch (Exception e) when (Explain(e, name) is { } explained)
+            {
+                throw explained;
+            }
         }
     }
 

@@ -73,7 +73,10 @@ public sealed class CheckpointWriter : IDisposable
     /// Whether <see cref="Save"/> would leave a checkpoint out. Ranks that leave out different steps make no whole checkpoint: they ask this
     /// first, and all leave it out when one does.
     /// </summary>
-    public bool IsBusy => !_writing.IsCompleted && Stopwatch.GetElapsedTime(_writingSince) >= _options.Patience;
+    public bool IsBusy => IsWriting && Stopwatch.GetElapsedTime(_writingSince) >= _options.Patience;
+
+    /// <summary>Whether a checkpoint is in flight.</summary>
+    public bool IsWriting => !_writing.IsCompleted;
 
     /// <summary>Time that the last <see cref="Save"/> held up the training thread.</summary>
     public TimeSpan Captured { get; private set; }

@@ -53,6 +53,15 @@ public sealed class Azurite : IAsyncDisposable
         throw new InvalidOperationException("Azurite ended before it listened.");
     }
 
+    /// <summary>Waits until a blob would outlive a kill: the emulator writes its table of blobs to the disk every few seconds.</summary>
+    public async Task SettleAsync(string blob)
+    {
+        using var limit = new CancellationTokenSource(Patience);
+        var table = Path.Combine(_data, "__azurite_db_blob__.json");
+        while (!File.Exists(table) || !(await File.ReadAllTextAsync(table, limit.Token)).Contains(blob, StringComparison.Ordinal))
+            await Task.Delay(100, limit.Token);
+    }
+
     /// <summary>SIGKILL.</summary>
     public void Kill()
     {

@@ -25,6 +25,7 @@ public sealed class CheckpointFaultTests(Places places)
         var blocks = new OnBlock(count => count == 2, azurite.Kill);
         using var store = Store(azurite, blocks, within: TimeSpan.FromSeconds(2));
         await store.PublishWholeAsync(10);
+        await azurite.SettleAsync("10/manifest.json");
 
         var failure = await Should.ThrowAsync<CheckpointBlobException>(() =>
             store.WriteAsync(20, CheckpointKind.Model, 0, 1, new ReadOnlySequence<byte>(Big), Token));
@@ -45,15 +46,17 @@ public sealed class CheckpointFaultTests(Places places)
     public async Task Azurite_KilledMidUploadAndBack_TheUploadGoesOn()
     {
         await using var azurite = await Azurite.StartAsync();
-        Task? back = null;
+        var killed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var blocks = new OnBlock(count => count == 2, () =>
         {
             azurite.Kill();
-            back = azurite.StartAgainAsync();
+            killed.SetResult();
         });
         using var store = Store(azurite, blocks, within: TimeSpan.FromMinutes(2));
-        await store.WriteAsync(20, CheckpointKind.Model, 0, 1, new ReadOnlySequence<byte>(Big), Token);
-        await back!;
+        var upload = store.WriteAsync(20, CheckpointKind.Model, 0, 1, new ReadOnlySequence<byte>(Big), Token);
+        await killed.Task.WaitAsync(TimeSpan.FromMinutes(1), Token);
+        await azurite.StartAgainAsync();
+        await upload;
         (await store.Blobs.FindAsync("20/model.safetensors", Token))!.Bytes.ShouldBe(Big.Length);
     }
 
@@ -175,11 +178,15 @@ public sealed class CheckpointFaultTests(Places places)
 
     private sealed class KillBeforePublishing(Azurite azurite) : ICheckpointCoordinator
     {
-        public Task<PartsCollected> ReportPartAsync(PartReport part, CancellationToken cancellationToken)
+        public async Task<PartsCollected> ReportPartAsync(PartReport part, CancellationToken cancellationToken)
         {
             if (part.Step == 10)
+            {
+                await azurite.SettleAsync("10/recipe.yaml");
                 azurite.Kill();
-            return Task.FromResult(new PartsCollected(true, part.Files));
+            }
+
+            return new PartsCollected(true, part.Files);
         }
 
         public Task<bool> PublishAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken) => Task.FromResult(true);
