@@ -23,7 +23,7 @@ var folder = Directory.CreateDirectory(Path.Combine(Text("--folder") ?? Path.Com
 try
 {
     TorchStack.Current.SetThreads(1);
-    var state = new State();
+    using var state = new State();
     Console.WriteLine($"hardware    {CpuName()}, {Environment.ProcessorCount} cores, load {File.ReadAllText("/proc/loadavg").Split(' ')[0]}");
     Console.WriteLine($"commit      {Commit()}");
     Console.WriteLine($"state       ResNet-50 and projector, SGD: {state.Bytes / 1e6:f1} MB in {state.Model.Tensors.Count + state.Memory.Tensors.Count} tensors, one rank; {TorchStack.Current.Description}");
@@ -36,7 +36,8 @@ try
     using var writer = new CheckpointWriter(
         store, new SoloCheckpoints((_, _) => Task.CompletedTask),
         new CheckpointWriterOptions { Generation = 1, Retention = new CheckpointRetention(KeepLast: 1), Note = Console.WriteLine }, state.Model, state.Memory);
-    var (work, length, step) = (new Work(), TimeSpan.FromSeconds(seconds), 0L);
+    using var work = new Work();
+    var (length, step) = (TimeSpan.FromSeconds(seconds), 0L);
     work.Run(length, writer, Progress);
     var before = work.Run(length, writer: null, progress: null);
     var lost = new List<double>();

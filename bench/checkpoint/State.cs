@@ -9,7 +9,7 @@ using static TorchSharp.torch;
 namespace DarkMatter.Checkpoint.Bench;
 
 /// <summary>What a run of SimCLR with a ResNet-50 of full width keeps in a checkpoint: the product's own networks and optimizer.</summary>
-internal sealed class State
+internal sealed class State : IDisposable
 {
     private const double Rate = 0.1;
 
@@ -26,7 +26,7 @@ internal sealed class State
         optimizer = new Optimizer(new OptimizerOptions(), parameters, TorchStack.Current);
         // Momenta exist once a step was made.
         using var _ = no_grad();
-        optimizer.Step([.. parameters.Select(pair => full_like(pair.parameter, 0.01f))], Rate);
+        optimizer.Step([.. parameters.Select(pair => pair.parameter.detach() * 0.01f)], Rate);
         Model = new TensorSet(method.Network.state_dict().Select(t => (t.Key, t.Value)));
         Memory = new TensorSet(optimizer.State);
     }
@@ -39,4 +39,11 @@ internal sealed class State
 
     /// <summary>The size of a checkpoint, in bytes.</summary>
     public long Bytes => Model.Bytes + Memory.Bytes;
+
+    /// <summary>Frees networks and optimizer.</summary>
+    public void Dispose()
+    {
+        optimizer.Dispose();
+        method.Dispose();
+    }
 }

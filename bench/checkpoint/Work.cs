@@ -12,7 +12,7 @@ namespace DarkMatter.Checkpoint.Bench;
 internal sealed record Interval(int Steps, double Seconds, double Captured, double Written);
 
 /// <summary>A training thread's work: a convolution, a matrix product and a pass over memory, one thread, about 100 steps a second.</summary>
-internal sealed class Work
+internal sealed class Work : IDisposable
 {
     private readonly Tensor images = rand(4, 64, 28, 28);
     private readonly Tensor filters = rand(64, 64, 3, 3);
@@ -50,5 +50,14 @@ internal sealed class Work
         nn.functional.conv2d(images, filters, padding: [1, 1]);
         mm(a, b);
         memory.mul_(1.0f);
+    }
+
+    /// <summary>Frees its tensors.</summary>
+    public void Dispose()
+    {
+        foreach (var tensor in (Tensor[])[images, filters, a, b, memory])
+        {
+            tensor.Dispose();
+        }
     }
 }
