@@ -54,6 +54,11 @@ bench-checkpoint: ## what a checkpoint a minute costs the training thread; last 
 	@eng/setup
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Checkpoint.Bench/release/DarkMatter.Checkpoint.Bench.dll $(ARGS)
 
+.PHONY: soak
+soak: ## real trainers and a silo that are killed, stopped and drained at random (SECONDS=600 SEED=1); last line 'VERDICT …' of the ledger
+	@eng/setup --test
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Faults.Tests/release/DarkMatter.Faults.Tests.dll soak --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
+
 .PHONY: reference
 reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
 	@eng/setup --test
