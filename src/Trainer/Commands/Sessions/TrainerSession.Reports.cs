@@ -290,24 +290,4 @@ public sealed partial class TrainerSession : ITrainingSession
     });
 
     private static ByteString Bytes(ulong hash) => ByteString.CopyFrom(BitConverter.GetBytes(hash));
-
-    /// <summary>Where the trainer stands, for whoever must be told again.</summary>
-    private sealed class Place
-    {
-        public long Generation { get; set; }
-
-        public int Rank { get; set; } = -1;
-
-        public int World { get; set; }
-
-        public long Step { get; set; } = -1;
-
-        public TrainerMessage? Began { get; set; }
-
-        public TrainerMessage? Plan { get; set; }
-
-        public TrainerMessage? Reported { get; set; }
-
-        public void Leave() => (Generation, Rank, World, Began, Plan, Reported) = (0, -1, 0, null, null, null);
-    }
 }
