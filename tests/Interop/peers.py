@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch peers for DarkMatter's tests: tensors in, tensors out, both as safetensors; options in the input's metadata.
 
-    python3 tests/Interop/peers.py resnet|nt-xent|sgd|lars|knn|read INPUT OUTPUT
+    python3 tests/Interop/peers.py resnet|nt-xent|loss|sgd|lars|knn|read INPUT OUTPUT
 
 Each command's docstring names its tensors and options. Errors leave with status 1 and one line on stderr.
 """
@@ -49,6 +49,19 @@ def nt_xent(tensors, options):
     loss = losses.nt_xent(first, second, float(options["temperature"]))
     loss.backward()
     return {"loss": loss, "grad.first": first.grad, "grad.second": second.grad}
+
+
+def loss(tensors, options):
+    """A method's loss in float64.
+
+    in:  the tensors and numbers that `losses.LOSSES` names for it · options: loss, the numbers
+    out: loss [] · `grad.NAME` of every tensor it depends on
+    """
+    function, names, numbers = losses.LOSSES[options["loss"]]
+    given = {name: tensors[name].double().requires_grad_() for name in names}
+    value = function(*given.values(), *(float(options[number]) for number in numbers))
+    value.backward()
+    return {"loss": value, **{f"grad.{name}": tensor.grad for name, tensor in given.items() if tensor.grad is not None}}
 
 
 def sgd(tensors, options):
@@ -111,7 +124,7 @@ def read(tensors, options):
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 
-COMMANDS = {"resnet": resnet, "nt-xent": nt_xent, "sgd": sgd, "lars": lars, "knn": knn, "read": read}
+COMMANDS = {"resnet": resnet, "nt-xent": nt_xent, "loss": loss, "sgd": sgd, "lars": lars, "knn": knn, "read": read}
 
 
 def main():

@@ -1,4 +1,5 @@
 using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Optimizers;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Methods;
@@ -27,6 +28,18 @@ public interface IMethod : IDisposable
     /// <summary>This rank's part of the loss; the parts of all ranks sum to the loss of the global batch.</summary>
     /// <param name="x">[V·n, 3, H, W] float32: view 1 of the n images, then view 2, …</param>
     MethodLoss Loss(Tensor x);
+
+    /// <summary>As <see cref="Loss(Tensor)"/>, for views of several sizes (multi-crop).</summary>
+    /// <param name="x">One tensor for each size, in the recipe's order: [V_k·n, 3, H_k, W_k].</param>
+    /// <exception cref="ArgumentException">The method compares views of one size only.</exception>
+    MethodLoss Loss(IReadOnlyList<Tensor> x) => x is [var only]
+        ? Loss(only)
+        : throw new ArgumentException($"{Name} compares views of one size; it got {x.Count} sizes", nameof(x));
+
+    /// <summary>How the optimizer treats a parameter in the update that follows.</summary>
+    /// <param name="parameter">Its name in <see cref="Network"/>.</param>
+    /// <param name="step">Updates applied so far.</param>
+    ParameterUpdate UpdateOf(string parameter, long step) => ParameterUpdate.Scheduled;
 
     /// <summary>Called after every optimizer update: moving averages belong here.</summary>
     /// <param name="step">Updates applied, this one included.</param>

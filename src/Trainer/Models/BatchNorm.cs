@@ -15,7 +15,8 @@ public sealed record Normalization(ITorchStack Stack, ICollective? Collective)
     /// <summary>A layer over <paramref name="channels"/> channels.</summary>
     /// <param name="channels">Size of dimension 1 of its input.</param>
     /// <param name="shift">Whether a bias is learned; it is kept at 0 otherwise.</param>
-    public BatchNorm Layer(int channels, bool shift = true) => new(channels, shift, this);
+    /// <param name="scale">Whether a weight is learned; it is kept at 1 otherwise.</param>
+    public BatchNorm Layer(int channels, bool shift = true, bool scale = true) => new(channels, shift, scale, this);
 }
 
 /// <summary>
@@ -28,18 +29,18 @@ public sealed class BatchNorm : Module<Tensor, Tensor>
     private const double Momentum = 0.1;
     private readonly ITorchStack _stack;
     private readonly ICollective? _ranks;
-    private readonly Parameter weight;
+    private readonly Parameter? weight;
     private readonly Parameter? bias;
     private readonly Tensor running_mean;
     private readonly Tensor running_var;
     private readonly Tensor num_batches_tracked;
 
-    internal BatchNorm(int channels, bool shift, Normalization normalization)
+    internal BatchNorm(int channels, bool shift, bool scale, Normalization normalization)
         : base(nameof(BatchNorm))
     {
         _stack = normalization.Stack;
         _ranks = normalization.Collective;
-        weight = Parameter(ones(channels));
+        weight = scale ? Parameter(ones(channels)) : null;
         bias = shift ? Parameter(zeros(channels)) : null;
         running_mean = zeros(channels);
         running_var = ones(channels);
@@ -60,7 +61,7 @@ public sealed class BatchNorm : Module<Tensor, Tensor>
     internal void StartAtZero()
     {
         using (no_grad())
-            weight.zero_();
+            weight?.zero_();
     }
 
     private Tensor Apply(Tensor x, bool relu, Tensor? residual)

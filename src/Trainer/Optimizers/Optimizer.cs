@@ -16,6 +16,7 @@ public sealed class Optimizer : IDisposable
     private readonly Tensor[] _momenta;
     private readonly double[] _weightDecay;
     private readonly bool[] _adapt;
+    private readonly string[] _names;
 
     /// <summary>Starts with all momenta at 0.</summary>
     /// <param name="options">The rule.</param>
@@ -27,6 +28,7 @@ public sealed class Optimizer : IDisposable
         if (options.Problems().ToList() is { Count: > 0 } problems)
             throw new ArgumentException(string.Join("; ", problems), nameof(options));
         (_options, _stack) = (options, stack);
+        _names = [.. parameters.Select(p => p.Name)];
         _parameters = [.. parameters.Select(p => p.Parameter)];
         _momenta = [.. _parameters.Select(p => zeros_like(p).detach().DetachFromDisposeScope())];
         var excluded = _parameters.Select(p => options.ExcludeOneDimensional && p.dim() <= 1).ToArray();
@@ -41,13 +43,18 @@ public sealed class Optimizer : IDisposable
     /// <summary>One update, in place.</summary>
     /// <param name="gradients">One per parameter, in the order of the constructor's.</param>
     /// <param name="lr">The learning rate of this step.</param>
-    public void Step(IReadOnlyList<Tensor> gradients, double lr)
+    /// <param name="updateOf">How each parameter is treated; null: all with <paramref name="lr"/>.</param>
+    public void Step(IReadOnlyList<Tensor> gradients, double lr, Func<string, ParameterUpdate>? updateOf = null)
     {
         using var _ = no_grad();
-        if (_options.Name == OptimizerName.Lars)
-            _stack.LarsStep(_parameters, gradients, _momenta, _weightDecay, _adapt, lr, _options.Momentum, _options.TrustCoefficient);
-        else
-            _stack.SgdStep(_parameters, gradients, _momenta, _weightDecay, lr, _options.Momentum, _options.Nesterov);
+        foreach (var update in _names.Index().GroupBy(p => updateOf?.Invoke(p.Item) ?? ParameterUpdate.Scheduled, p => p.Index))
+        {
+            if (update.Key == ParameterUpdate.Frozen)
+                continue;
+            int[] these = [.. update];
+            Step(Pick(_parameters, these), Pick(gradients, these), Pick(_momenta, these), Pick(_weightDecay, these), Pick(_adapt, these),
+                update.Key == ParameterUpdate.ConstantRate ? _options.LearningRate : lr);
+        }
     }
 
     /// <summary>Frees the momenta.</summary>
@@ -56,4 +63,14 @@ public sealed class Optimizer : IDisposable
         foreach (var momentum in _momenta)
             momentum.Dispose();
     }
+
+    private void Step(Tensor[] parameters, Tensor[] gradients, Tensor[] momenta, double[] weightDecay, bool[] adapt, double lr)
+    {
+        if (_options.Name == OptimizerName.Lars)
+            _stack.LarsStep(parameters, gradients, momenta, weightDecay, adapt, lr, _options.Momentum, _options.TrustCoefficient);
+        else
+            _stack.SgdStep(parameters, gradients, momenta, weightDecay, lr, _options.Momentum, _options.Nesterov);
+    }
+
+    private static T[] Pick<T>(IReadOnlyList<T> all, int[] these) => [.. these.Select(i => all[i])];
 }

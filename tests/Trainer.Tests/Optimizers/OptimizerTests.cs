@@ -48,6 +48,24 @@ public sealed class OptimizerTests
     }
 
     [Fact]
+    public void Step_FrozenAndConstantParameters_StandStillAndKeepThePeakRate()
+    {
+        using var scope = NewDisposeScope();
+        var options = new OptimizerOptions { LearningRate = 0.5, Momentum = 0, WeightDecay = 0.1, ExcludeOneDimensional = false };
+        Parameter[] p = [new(ones(2)), new(ones(2)), new(ones(2))];
+        using var optimizer = new Optimizer(options, [("scheduled", p[0]), ("constant", p[1]), ("frozen", p[2])], TorchStack.Current);
+        optimizer.Step([ones(2), ones(2), ones(2)], 0.01, name => name switch
+        {
+            "constant" => ParameterUpdate.ConstantRate,
+            "frozen" => ParameterUpdate.Frozen,
+            _ => ParameterUpdate.Scheduled,
+        });
+        float[] expected = [1 - (0.01f * 1.1f), 1 - (0.5f * 1.1f), 1];
+        p.Select(t => t[0].item<float>()).ShouldBe(expected, 1e-6);
+        optimizer.State[2].Tensor.abs().max().item<float>().ShouldBe(0, "decay of a frozen parameter is not remembered either");
+    }
+
+    [Fact]
     public void Constructor_SeveralBadOptions_NamesAll()
     {
         var bad = new OptimizerOptions { LearningRate = -1, Momentum = 1, WeightDecay = 2, Warmup = 1, Nesterov = true, Name = OptimizerName.Lars };

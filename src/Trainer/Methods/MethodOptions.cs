@@ -1,0 +1,82 @@
+using System.Globalization;
+using DarkMatter.Trainer.Models;
+
+namespace DarkMatter.Trainer.Methods;
+
+/// <summary>
+/// The options of one method: section <c>method</c> of a recipe. A record of this kind is all it takes for recipes to know a method: see
+/// <see cref="MethodRegistry"/>.
+/// </summary>
+public abstract record MethodOptions
+{
+    /// <summary>The method as recipes spell it.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>How many views of an image it compares.</summary>
+    public virtual (int Least, int Most) Views => (2, 2);
+
+    /// <summary>Whether the views may have different sizes (multi-crop).</summary>
+    public virtual bool MixesSizes => false;
+
+    /// <summary>Asks for every option by its key, with its range and this record's value as default. The one place that names them.</summary>
+    public abstract MethodOptions Read(IOptionReader given);
+
+    /// <summary>Builds the method's networks from torch's current random state.</summary>
+    /// <exception cref="ArgumentException">Options, views or batch do not fit the method; the message says why.</exception>
+    public abstract IMethod Create(MethodSetup setup);
+
+    /// <summary>Everything that is wrong with these options; empty when nothing is.</summary>
+    public virtual IEnumerable<string> Problems()
+    {
+        var check = new RangeCheck();
+        Read(check);
+        return check.Problems;
+    }
+
+    /// <summary>Answers with the defaults it is asked with, and notes those that are out of range.</summary>
+    private sealed class RangeCheck : IOptionReader
+    {
+        public List<string> Problems { get; } = [];
+
+        public double Real(string key, double value, double min, double max, bool aboveMin)
+        {
+            if (!(value >= min && value <= max) || (aboveMin && value == min))
+                Problems.Add(string.Create(CultureInfo.InvariantCulture, $"method.{key}: {value} is outside {(aboveMin ? '(' : '[')}{min}, {max}]"));
+            return value;
+        }
+
+        public int Count(string key, int value, int min, int max) => (int)Whole(key, value, min, max);
+
+        public long Whole(string key, long value, long min, long max)
+        {
+            if (value < min || value > max)
+                Problems.Add($"method.{key}: {value} is outside {min}..{max}");
+            return value;
+        }
+
+        public bool Switch(string key, bool value) => value;
+    }
+}
+
+/// <summary>Gives options their values: from a recipe, or from nothing but the defaults.</summary>
+public interface IOptionReader
+{
+    /// <summary>A real number from <paramref name="min"/> to <paramref name="max"/>; more than min where <paramref name="aboveMin"/>.</summary>
+    double Real(string key, double value, double min, double max, bool aboveMin = false);
+
+    /// <summary>A whole number that fits an <see cref="int"/>.</summary>
+    int Count(string key, int value, int min, int max);
+
+    /// <summary>A whole number.</summary>
+    long Whole(string key, long value, long min, long max);
+
+    /// <summary>true or false.</summary>
+    bool Switch(string key, bool value);
+}
+
+/// <summary>What every method is built with.</summary>
+/// <param name="Model">The backbone.</param>
+/// <param name="Norm">What normalisation layers are made with.</param>
+/// <param name="Share">This rank's part of the global batch.</param>
+/// <param name="Views">V, views of each image.</param>
+public sealed record MethodSetup(ResNetOptions Model, Normalization Norm, RankShare Share, int Views = 2);

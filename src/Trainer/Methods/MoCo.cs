@@ -1,0 +1,188 @@
+using DarkMatter.Data;
+using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Training;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+using static TorchSharp.torch.nn.functional;
+
+namespace DarkMatter.Trainer.Methods;
+
+/// <summary>
+/// MoCo v1 and v2: a query must pick the key of its image's other view among the keys of the last K images, which a queue remembers. Source:
+/// He et al. 2019, algorithm 1; Chen et al. 2020 (v2: a projector of two layers, blur, cosine); the authors' <c>moco/builder.py</c>.
+/// </summary>
+/// <remarks>
+/// n images on this rank · N on all ranks · K queue · D embedding dimensions · τ temperature · f backbone · g projector · f', g' the key encoder, an
+/// average of f, g with momentum m. Keys are normalised in groups of images that a permutation of the global batch deals anew at every step, so
+/// that statistics do not give a query's own key away. The authors' groups are GPUs; here they are numbered, so that every world trains alike, and
+/// queries are normalised as the recipe says (<c>train.sync_bn</c>). The queue is the same on every rank.
+/// </remarks>
+public sealed class MoCo : JointEmbedding
+{
+    private readonly MoCoOptions _options;
+    private readonly Mlp _g, _keyG;
+    private readonly ResNet _keyF;
+    private readonly KeyQueue _queue;
+    private Tensor? _keys;
+
+    /// <summary>Builds the networks from torch's current random state; the key encoder starts as a copy.</summary>
+    /// <exception cref="ArgumentException">As for every method; also a queue that whole batches do not fill, or a group of a single image.</exception>
+    public MoCo(MoCoOptions options, MethodSetup setup)
+        : base(options, setup)
+    {
+        if (options.Queue % Share.Total != 0)
+            throw new ArgumentException($"method.queue: {options.Queue} is not a multiple of the global batch, {Share.Total}: the oldest batch leaves whole; set it to {Math.Max(1, options.Queue / Share.Total) * Share.Total}", nameof(options));
+        if (options.ShuffleGroups > Share.Total / 2)
+            throw new ArgumentException($"method.shuffle_groups: {options.ShuffleGroups} groups of {Share.Total} images; a group needs 2, or its statistics are nothing", nameof(options));
+        _options = options;
+        var keyNorm = options.ShuffleGroups == 0 ? Norm : Norm with { Collective = null };
+        Mlp Projector(Normalization norm) => new(
+            Backbone.Features, [.. Enumerable.Repeat(Backbone.Features, options.ProjectorLayers - 1), options.ProjectorOutput], norm, MlpEnd.Linear, normalizeHidden: false);
+        _g = Part("projector", Projector(Norm));
+        _keyF = Part("key_backbone", MovingAverage.Begin(new ResNet(setup.Model, keyNorm), Backbone));
+        _keyG = Part("key_projector", MovingAverage.Begin(Projector(keyNorm), _g));
+        _queue = Part("queue", new KeyQueue(options.Queue, options.ProjectorOutput));
+    }
+
+    /// <inheritdoc/>
+    public override MethodLoss Loss(Tensor x)                                 // [2n, 3, H, W]
+    {
+        var (xq, xk) = Halves(x);
+        var q = Query(xq);                                                    // [n, D], unit
+        _keys = Keys(xk);                                                     // [N, D], unit, of all ranks, without gradient
+        var k = _keys.narrow(0, Share.Offset, Share.Count);                   // [n, D]
+        return new MethodLoss(InfoNce(q, k, _queue.Keys, _options.Temperature).sum() / Share.Total, Shown(q, k));
+    }
+
+    /// <summary>−log softmax of (q · k, q · queue₁, … q · queue_K) / τ at the first, for each row: [n].</summary>
+    /// <param name="q">Unit queries: [n, D].</param>
+    /// <param name="k">Their images' unit keys: [n, D].</param>
+    /// <param name="queue">Unit keys of other images: [K, D].</param>
+    /// <param name="temperature">τ.</param>
+    public static Tensor InfoNce(Tensor q, Tensor k, Tensor queue, double temperature)
+    {
+        var positive = (q * k).sum(1, keepdim: true);                         // [n, 1]
+        var negative = q.matmul(queue.t());                                   // [n, K]
+        var first = zeros(q.shape[0], dtype: ScalarType.Int64, device: q.device);
+        return cross_entropy(cat([positive, negative], 1) / temperature, first, reduction: Reduction.None);
+    }
+
+    /// <summary>The key encoder follows (the authors: before a step's keys; here after the step before), and the step's keys join the queue.</summary>
+    public override void AfterUpdate(long step, long totalSteps)
+    {
+        MovingAverage.Follow(_keyF, Backbone, _options.Momentum);
+        MovingAverage.Follow(_keyG, _g, _options.Momentum);
+        if (_options.ShuffleGroups > 0)
+            MovingAverage.CopyStatistics(_keyF, Backbone);                    // each rank's are those of its groups; training reads none
+        _queue.Replace(_keys ?? throw new InvalidOperationException("an update without a loss before it has no keys"), step);
+        _keys = null;
+    }
+
+    /// <summary>1 − the cosine of x's query and y's key: [n].</summary>
+    public override Tensor Energy(Tensor x, Tensor y)
+    {
+        var q = Query(x);
+        using var _ = no_grad();
+        return 1 - (q * Unit(Through(y, _keyF, _keyG))).sum(1);
+    }
+
+    private Tensor Query(Tensor x) => Unit(Through(x, Backbone, _g));
+
+    /// <summary>The keys of the global batch, in batch order: [n, 3, H, W] → [N, D].</summary>
+    private Tensor Keys(Tensor x)
+    {
+        using var _ = no_grad();
+        var (ranks, total) = (Share.Ranks, Share.Total);
+        if (_options.ShuffleGroups == 0)
+            return ranks.AllGather(Unit(Through(x, _keyF, _keyG)), Share.Counts);
+
+        var groups = Math.Min(_options.ShuffleGroups, Math.Max(1, total / 2));
+        var order = tensor(Permutation(total, _queue.Updates), device: x.device);                            // [N]
+        var images = ranks.AllGather(x, Share.Counts);                                                      // [N, 3, H, W]
+        var keys = zeros([total, _options.ProjectorOutput], dtype: x.dtype, device: x.device);              // [N, D]
+        for (var g = ranks.Rank * groups / ranks.World; g < (ranks.Rank + 1) * groups / ranks.World; g++)     // this rank's groups
+        {
+            var (first, end) = (g * total / groups, (g + 1) * total / groups);
+            var group = order.narrow(0, first, end - first);
+            keys.index_copy_(0, group, Unit(Through(Norm.Stack.ToChannelsLast(images.index_select(0, group)), _keyF, _keyG)));
+        }
+
+        ranks.AllReduceSum(keys);                                             // a row is 0 on all ranks but one
+        return keys;
+    }
+
+    private static long[] Permutation(int count, long step)
+    {
+        var order = new Feistel(new KeyedRandom(0).With(step).Key, count);
+        return [.. Enumerable.Range(0, count).Select(i => order[i])];
+    }
+}
+
+/// <summary>The last K keys, oldest first to be replaced. It starts with random directions, as the authors' does.</summary>
+internal sealed class KeyQueue : Module
+{
+    private readonly Tensor keys;
+    private readonly Tensor updates;
+
+    internal KeyQueue(int length, int dimensions)
+        : base(nameof(KeyQueue))
+    {
+        keys = normalize(randn(length, dimensions), dim: 1);
+        updates = zeros(Array.Empty<long>(), dtype: ScalarType.Int64);
+        RegisterComponents();
+    }
+
+    /// <summary>[K, D].</summary>
+    internal Tensor Keys => keys;
+
+    /// <summary>Updates applied so far.</summary>
+    internal long Updates => updates.item<long>();
+
+    /// <summary>Puts the keys of update <paramref name="step"/> in the place of the oldest.</summary>
+    internal void Replace(Tensor newest, long step)
+    {
+        using var _ = no_grad();
+        var place = (step - 1) * newest.shape[0] % keys.shape[0];
+        keys.narrow(0, place, newest.shape[0]).copy_(newest);
+        updates.fill_(step);
+    }
+}
+
+/// <summary>What MoCo's head, keys and queue look like; defaults of the authors' code for v2.</summary>
+public sealed record MoCoOptions : MethodOptions
+{
+    /// <inheritdoc/>
+    public override string Name => "moco";
+
+    /// <summary>τ. Range above 0 to 10, default 0.2 (v1: 0.07).</summary>
+    public double Temperature { get; init; } = 0.2;
+
+    /// <summary>m, the key encoder's momentum. Range 0 to 1, default 0.999; 0 fails to learn.</summary>
+    public double Momentum { get; init; } = 0.999;
+
+    /// <summary>K, keys that are remembered: a multiple of the global batch. Default 65,536.</summary>
+    public int Queue { get; init; } = 65536;
+
+    /// <summary>Linear layers of the projector, each but the last as wide as the features. Default 2 (v1: 1).</summary>
+    public int ProjectorLayers { get; init; } = 2;
+
+    /// <summary>D, dimensions of queries and keys. Default 128.</summary>
+    public int ProjectorOutput { get; init; } = 128;
+
+    /// <summary>Groups that keys are normalised in, shuffled anew each step; 0: with the statistics the queries have. Default 8, the authors' GPUs.</summary>
+    public int ShuffleGroups { get; init; } = 8;
+
+    /// <inheritdoc/>
+    public override MethodOptions Read(IOptionReader given) => this with
+    {
+        Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),
+        Momentum = given.Real("momentum", Momentum, 0, 1),
+        Queue = given.Count("queue", Queue, 2, 1 << 24),
+        ProjectorLayers = given.Count("projector_layers", ProjectorLayers, 1, 2),
+        ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
+        ShuffleGroups = given.Count("shuffle_groups", ShuffleGroups, 0, 4096),
+    };
+
+    /// <inheritdoc/>
+    public override IMethod Create(MethodSetup setup) => new MoCo(this, setup);
+}

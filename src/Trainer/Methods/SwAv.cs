@@ -1,0 +1,202 @@
+using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Optimizers;
+using DarkMatter.Trainer.Training;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+using static TorchSharp.torch.nn.functional;
+
+namespace DarkMatter.Trainer.Methods;
+
+/// <summary>
+/// SwAV: every view predicts the code of another view of its image: which prototypes it belongs to, where codes spread the whole batch evenly.
+/// Source: Caron et al. 2020, algorithm 1 (multi-crop: section 3.2), and the authors' <c>main_swav.py</c>, which wins where they differ.
+/// </summary>
+/// <remarks>
+/// n images on this rank · N on all ranks · V views, codes come from the first A (large crops) · D embedding dimensions · K prototypes C, unit rows ·
+/// L queue · τ temperature · f backbone · g projector. The order of the prototypes does not matter. The queue holds the newest L embeddings of
+/// each large crop, the same on every rank, of which a rank brings its part to Sinkhorn; it only widens Sinkhorn.
+/// </remarks>
+public sealed class SwAv : JointEmbedding
+{
+    private readonly SwAvOptions _options;
+    private readonly Mlp _g;
+    private readonly Linear _prototypes;
+    private readonly CodeQueue _queue;
+    private Tensor? _newest;
+
+    /// <summary>Builds the networks from torch's current random state.</summary>
+    /// <exception cref="ArgumentException">As for every method; also more codes than views, or a queue that whole batches do not fill.</exception>
+    public SwAv(SwAvOptions options, MethodSetup setup)
+        : base(options, setup)
+    {
+        if (options.CodeViews > setup.Views)
+            throw new ArgumentException($"method.code_views: codes of {options.CodeViews} views, but an image has {setup.Views}", nameof(options));
+        if (options.Queue % Share.Total != 0)
+            throw new ArgumentException($"method.queue: {options.Queue} is not a multiple of the global batch, {Share.Total}: the oldest batch leaves whole; set it to {Math.Max(1, options.Queue / Share.Total) * Share.Total} or 0", nameof(options));
+        _options = options;
+        _g = Part("projector", new Mlp(Backbone.Features, [options.ProjectorHidden, options.ProjectorOutput], Norm, MlpEnd.Linear));
+        _prototypes = Part("prototypes", Linear(options.ProjectorOutput, options.Prototypes, hasBias: false));
+        _queue = Part("queue", new CodeQueue(options.CodeViews, options.Queue, options.ProjectorOutput));
+        NormalizePrototypes();
+    }
+
+    private Tensor C => _prototypes.weight!;                                  // [K, D]
+
+    /// <inheritdoc/>
+    public override MethodLoss Loss(Tensor x) => Loss([x]);
+
+    /// <inheritdoc/>
+    public override MethodLoss Loss(IReadOnlyList<Tensor> x)                  // [V_k·n, 3, H_k, W_k] of each size
+    {
+        var features = cat([.. x.Select(size => Through(size, Backbone))]);   // [V·n, F]
+        var z = Unit(Through(features, _g));                                  // [V·n, D]
+        var views = z.matmul(C.t()).chunk(Views);                             // V × [n, K]
+        _newest = stack(z.detach().chunk(Views)[.._options.CodeViews]);       // [A, n, D]
+
+        var loss = zeros(Array.Empty<long>(), dtype: z.dtype, device: z.device);
+        for (var a = 0; a < _options.CodeViews; a++)
+        {
+            var code = Code(a, views[a]);                                     // [n, K]
+            for (var v = 0; v < Views; v++)
+            {
+                if (v != a)
+                    loss += CrossEntropy(code, views[v] / _options.Temperature).sum();
+            }
+        }
+
+        return new MethodLoss(loss / (_options.CodeViews * (Views - 1) * (double)Share.Total), z.detach());
+    }
+
+    /// <summary>−Σₖ qₖ log softmax(logits)ₖ, for each row: [n].</summary>
+    public static Tensor CrossEntropy(Tensor q, Tensor logits) => -(q * logits.log_softmax(1)).sum(1);
+
+    /// <summary>The first updates leave the prototypes where they are: neither gradient nor decay nor momentum moves them.</summary>
+    public override ParameterUpdate UpdateOf(string parameter, long step) =>
+        parameter == "prototypes.weight" && step < _options.FreezeSteps ? ParameterUpdate.Frozen : ParameterUpdate.Scheduled;
+
+    /// <summary>Prototypes are unit vectors again, before the next step; the step's embeddings join the queue.</summary>
+    public override void AfterUpdate(long step, long totalSteps)
+    {
+        NormalizePrototypes();
+        if (_options.Queue > 0 && step > _options.QueueFrom)
+        {
+            var newest = _newest ?? throw new InvalidOperationException("an update without a loss before it has no embeddings");
+            _queue.Replace([.. newest.unbind().Select(z => Share.Ranks.AllGather(z, Share.Counts))], step - _options.QueueFrom);
+        }
+
+        _newest = null;
+    }
+
+    /// <summary>1 − the cosine of the embeddings that the prototypes see: 0 for the same view. [n].</summary>
+    public override Tensor Energy(Tensor x, Tensor y) => 1 - (Unit(Through(x, Backbone, _g)) * Unit(Through(y, Backbone, _g))).sum(1);
+
+    private Tensor Code(int view, Tensor scores)
+    {
+        using var _ = no_grad();
+        if (_options.Queue == 0 || !_queue.IsFull)
+            return Sinkhorn.Assign(scores, _options.Epsilon, _options.SinkhornIterations, Share.Ranks);
+        var first = (long)_options.Queue * Share.Offset / Share.Total;        // this rank's part of the queue
+        var end = (long)_options.Queue * (Share.Offset + Share.Count) / Share.Total;
+        var remembered = _queue.Embeddings[view].narrow(0, first, end - first).matmul(C.t());
+        return Sinkhorn.Assign(cat([scores.detach(), remembered]), _options.Epsilon, _options.SinkhornIterations, Share.Ranks).narrow(0, 0, Share.Count);
+    }
+
+    private void NormalizePrototypes()
+    {
+        using var _ = no_grad();
+        C.copy_(normalize(C, dim: 1));
+    }
+}
+
+/// <summary>The newest embeddings of each large crop: [A, L, D].</summary>
+internal sealed class CodeQueue : Module
+{
+    private readonly Tensor embeddings;
+    private readonly Tensor remembered;
+
+    internal CodeQueue(int views, int length, int dimensions)
+        : base(nameof(CodeQueue))
+    {
+        embeddings = zeros(views, length, dimensions);
+        remembered = zeros(Array.Empty<long>(), dtype: ScalarType.Int64);
+        RegisterComponents();
+    }
+
+    /// <summary>[A, L, D]; zeros where nothing has been remembered yet.</summary>
+    internal Tensor Embeddings => embeddings;
+
+    /// <summary>Whether there are L of each.</summary>
+    internal bool IsFull => remembered.item<long>() >= embeddings.shape[1];
+
+    /// <summary>Puts a batch's embeddings, [N, D] of each crop, in the place of the oldest; <paramref name="batch"/> counts from 1.</summary>
+    internal void Replace(IReadOnlyList<Tensor> newest, long batch)
+    {
+        using var _ = no_grad();
+        var count = newest[0].shape[0];
+        foreach (var (view, z) in newest.Index())
+            embeddings[view].narrow(0, (batch - 1) * count % embeddings.shape[1], count).copy_(z);
+        remembered.fill_(batch * count);
+    }
+}
+
+/// <summary>What SwAV's head, prototypes and codes look like; defaults of the authors' code.</summary>
+public sealed record SwAvOptions : MethodOptions
+{
+    /// <inheritdoc/>
+    public override string Name => "swav";
+
+    /// <inheritdoc/>
+    public override (int Least, int Most) Views => (2, 16);
+
+    /// <inheritdoc/>
+    public override bool MixesSizes => true;
+
+    /// <summary>τ. Range above 0 to 10, default 0.1.</summary>
+    public double Temperature { get; init; } = 0.1;
+
+    /// <summary>ε of Sinkhorn. Range 0.02 to 10, since e^(1/ε) must be a number; default 0.05 (0.03 converges more often for small batches).</summary>
+    public double Epsilon { get; init; } = 0.05;
+
+    /// <summary>Default 3.</summary>
+    public int SinkhornIterations { get; init; } = 3;
+
+    /// <summary>K. Default 3,000, about three for each class of ImageNet.</summary>
+    public int Prototypes { get; init; } = 3000;
+
+    /// <summary>A: codes are made of so many of the first views. Default 2.</summary>
+    public int CodeViews { get; init; } = 2;
+
+    /// <summary>Updates in which the prototypes stand still. Default 313, an epoch of ImageNet at batch 4,096.</summary>
+    public long FreezeSteps { get; init; } = 313;
+
+    /// <summary>L, a multiple of the global batch; 0 (default) for none. The authors: 3,840 at batch 256.</summary>
+    public int Queue { get; init; }
+
+    /// <summary>Updates before the queue begins to fill; it is used once full. Default 0; the authors: 15 epochs.</summary>
+    public long QueueFrom { get; init; }
+
+    /// <summary>Width of the projector's hidden layer. Default 2048.</summary>
+    public int ProjectorHidden { get; init; } = 2048;
+
+    /// <summary>D. Default 128.</summary>
+    public int ProjectorOutput { get; init; } = 128;
+
+    /// <inheritdoc/>
+    public override MethodOptions Read(IOptionReader given) => this with
+    {
+        Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),
+        Epsilon = given.Real("epsilon", Epsilon, 0.02, 10),
+        SinkhornIterations = given.Count("sinkhorn_iterations", SinkhornIterations, 1, 100),
+        Prototypes = given.Count("prototypes", Prototypes, 2, 1 << 17),
+        CodeViews = given.Count("code_views", CodeViews, 1, 16),
+        FreezeSteps = given.Whole("freeze_steps", FreezeSteps, 0, 1L << 40),
+        Queue = given.Count("queue", Queue, 0, 1 << 20),
+        QueueFrom = given.Whole("queue_from", QueueFrom, 0, 1L << 40),
+        ProjectorHidden = given.Count("projector_hidden", ProjectorHidden, 2, 16384),
+        ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
+    };
+
+    /// <inheritdoc/>
+    public override IMethod Create(MethodSetup setup) => new SwAv(this, setup);
+}

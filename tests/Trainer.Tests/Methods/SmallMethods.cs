@@ -1,0 +1,100 @@
+using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Methods;
+using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Optimizers;
+using DarkMatter.Trainer.Stack;
+using DarkMatter.Trainer.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DarkMatter.Trainer.Tests.Methods;
+
+/// <summary>Every method with networks small enough to train a few steps in a test, on fixed random images.</summary>
+public static class SmallMethods
+{
+    public const int Images = 12, Size = 16;
+    private static readonly Lock Generator = new();
+
+    /// <summary>One or more settings of each registered method, by the name tests show.</summary>
+    public static IReadOnlyDictionary<string, (MethodOptions Options, int[] ViewSizes)> All { get; } = new Dictionary<string, (MethodOptions, int[])>
+    {
+        ["barlow_twins"] = (new BarlowTwinsOptions { ProjectorHidden = 24, ProjectorOutput = 10, Lambda = 0.02 }, [Size, Size]),
+        ["vicreg"] = (new VicRegOptions { ProjectorHidden = 24, ProjectorOutput = 10 }, [Size, Size]),
+        ["byol"] = (new ByolOptions { Hidden = 24, ProjectorOutput = 10, Momentum = 0.8 }, [Size, Size]),
+        ["simsiam"] = (new SimSiamOptions { ProjectorOutput = 16, PredictorHidden = 6 }, [Size, Size]),
+    };
+
+    /// <summary>All settings, as data of a theory.</summary>
+    public static TheoryData<string> Names => [.. All.Keys];
+
+    /// <summary>What some steps of one rank's training gave.</summary>
+    /// <param name="Losses">Of the global batch, one per step.</param>
+    /// <param name="Gradients">Of the global batch at the first step, by parameter.</param>
+    /// <param name="State">All parameters, buffers and momenta after the last step.</param>
+    public sealed record Outcome(List<double> Losses, Dictionary<string, double[]> Gradients, Dictionary<string, double[]> State);
+
+    /// <summary>Builds a method: the same weights every time.</summary>
+    public static IMethod Create(string name, ICollective ranks, int[] counts, ScalarType type, bool sync = true)
+    {
+        var (options, sizes) = All[name];
+        lock (Generator)
+        {
+            manual_seed(5);
+            var norm = new Normalization(TorchStack.Current, sync ? ranks : null);
+            var method = options.Create(new MethodSetup(new ResNetOptions { Width = 8, Stem = ResNetStem.Small }, norm, new RankShare(ranks, counts), sizes.Length));
+            method.Network.to(type);
+            return method;
+        }
+    }
+
+    /// <summary>Trains as one rank of a world on this rank's part of the global batch, and shows the trained method before it is freed.</summary>
+    public static Outcome Train(string name, ICollective ranks, int[] counts, ScalarType type, int steps, Action<IMethod>? trained = null)
+    {
+        using var scope = NewDisposeScope();
+        using var method = Create(name, ranks, counts, type);
+        var named = method.Network.named_parameters().Where(p => p.parameter.requires_grad).ToList();
+        using var buckets = new GradientBuckets([.. named.Select(p => p.parameter)], ranks, bucketBytes: 4096, extras: 1, TorchStack.Current);
+        using var optimizer = new Optimizer(new OptimizerOptions { WeightDecay = 0.01 }, named, TorchStack.Current);
+        var outcome = new Outcome([], [], []);
+        for (var step = 0; step < steps; step++)
+        {
+            using var inner = NewDisposeScope();
+            var loss = method.Loss(Views(name, ranks.Rank, counts, type, step));
+            buckets.Begin([loss.Value.detach().to(ScalarType.Float64).item<double>()]);
+            loss.Value.backward();
+            var sums = new double[1];
+            buckets.Finish(sums).ShouldBeTrue();
+            outcome.Losses.Add(sums[0]);
+            if (step == 0)
+            {
+                foreach (var ((parameter, _), gradient) in named.Zip(buckets.Gradients))
+                    outcome.Gradients.Add(parameter, Doubles(gradient));
+            }
+
+            optimizer.Step(buckets.Gradients, 0.05, parameter => method.UpdateOf(parameter, step));
+            method.AfterUpdate(step + 1, totalSteps: 2 * steps);
+        }
+
+        trained?.Invoke(method);
+
+        foreach (var (key, tensor) in method.Network.state_dict().Select(t => (t.Key, t.Value)).Concat(optimizer.State))
+            outcome.State.Add(key, Doubles(tensor));
+        return outcome;
+    }
+
+    /// <summary>This rank's views of the global batch of a step, one tensor for each size: an image's views are its own noise and some more.</summary>
+    public static IReadOnlyList<Tensor> Views(string name, int rank, int[] counts, ScalarType type, int step)
+    {
+        var (offset, count) = (counts.Take(rank).Sum(), counts[rank]);
+        var sizes = All[name].ViewSizes;
+        return [.. sizes.Index().GroupBy(view => view.Item).Select(group => cat([.. group.Select(view =>
+        {
+            var (index, size) = view;
+            var (image, more) = (new Random(7 + size), new Random(11 + (100 * step) + index));
+            var all = Enumerable.Range(0, Images * 3 * size * size).Select(_ => image.NextDouble() + (0.5 * more.NextDouble()) - 0.75).ToArray();
+            return tensor(all).view(Images, 3, size, size).narrow(0, offset, count).to(type);
+        })]))];
+    }
+
+    public static double[] Doubles(Tensor t) => t.detach().to(ScalarType.Float64).contiguous().flatten().data<double>().ToArray();
+}
