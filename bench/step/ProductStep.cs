@@ -28,8 +28,13 @@ internal sealed class ProductStep
             manual_seed(2);
             var ranks = new SingleRank(generation: 1);
             var method = new SimClr(
-                new SimClrOptions { Temperature = 0.2 }, new ResNetOptions { Width = 16, Stem = ResNetStem.Small },
-                new Normalization(TorchStack.Current, Collective: null), new RankShare(ranks, [views / 2]), autocast: precision == "bfloat16");
+                new SimClrOptions { Temperature = 0.2 },
+                new MethodSetup(
+                    new ResNetOptions { Width = 16, Stem = ResNetStem.Small }, new Normalization(TorchStack.Current, Collective: null),
+                    new RankShare(ranks, [views / 2]), [28, 28]))
+            {
+                Autocast = precision == "bfloat16",
+            };
             var parameters = method.Network.named_parameters().Select(pair => (pair.name, pair.parameter)).ToList();
             runs[precision] = (method, new Optimizer(new OptimizerOptions { WeightDecay = 5e-4 }, parameters, TorchStack.Current));
         }

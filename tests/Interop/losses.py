@@ -65,10 +65,90 @@ def simsiam(p1, p2, z1, z2):
     return d(p1, z2) / 2 + d(p2, z1) / 2
 
 
+def info_nce(q, k, queue, temperature):
+    """MoCo: the positive key against the queue, mean over images. q, k [N, D], queue [K, D]: not normalised."""
+    q, k, queue = F.normalize(q, dim=1), F.normalize(k.detach(), dim=1), F.normalize(queue.detach(), dim=1)
+    logits = torch.cat([torch.einsum("nc,nc->n", q, k)[:, None], torch.einsum("nc,kc->nk", q, queue)], dim=1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
+
+
+def moco_v3(q1, q2, k1, k2, temperature):
+    """Algorithm 1 of MoCo v3: in-batch keys, both directions, times 2 * temperature."""
+    def ctr(q, k):
+        logits = F.normalize(q, dim=1) @ F.normalize(k.detach(), dim=1).T / temperature
+        return 2 * temperature * F.cross_entropy(logits, torch.arange(len(q)))
+    return ctr(q1, k2) + ctr(q2, k1)
+
+
+def sinkhorn(scores, epsilon, iterations):
+    """The listing of SwAV's appendix: scores [B, K] -> codes [B, K]."""
+    q = torch.exp(scores / epsilon).T
+    q = q / q.sum()
+    k, b = q.shape
+    u, r, c = torch.zeros(k), torch.ones(k, dtype=q.dtype) / k, torch.ones(b, dtype=q.dtype) / b
+    for _ in range(iterations):
+        u = q.sum(dim=1)
+        q = q * (r / u).unsqueeze(1)
+        q = q * (c / q.sum(dim=0)).unsqueeze(0)
+    return (q / q.sum(dim=0, keepdim=True)).T
+
+
+def swav(z1, z2, prototypes, temperature, epsilon, iterations):
+    """Algorithm 1 of SwAV for two views: each predicts the other's code. z1, z2 [N, D], prototypes [K, D]: not normalised."""
+    c = F.normalize(prototypes, dim=1)
+    s1, s2 = F.normalize(z1, dim=1) @ c.T, F.normalize(z2, dim=1) @ c.T
+    q1, q2 = sinkhorn(s1.detach(), epsilon, int(iterations)), sinkhorn(s2.detach(), epsilon, int(iterations))
+    p1, p2 = F.softmax(s1 / temperature, dim=1), F.softmax(s2 / temperature, dim=1)
+    return -0.5 * (q1 * torch.log(p2) + q2 * torch.log(p1)).sum(1).mean()
+
+
+def dino(s1, s2, t1, t2, centre, student_temperature, teacher_temperature):
+    """Algorithm 1 of DINO: H(t, s), both directions. s, t [N, K] outputs, centre [K]."""
+    def h(t, s):
+        t = F.softmax((t.detach() - centre.detach()) / teacher_temperature, dim=1)
+        return -(t * torch.log(F.softmax(s / student_temperature, dim=1))).sum(1).mean()
+    return h(t1, s2) / 2 + h(t2, s1) / 2
+
+
+def triplet(first, second, margin):
+    """FaceNet without labels: the positive is the other view; the negative is the nearest that is farther than it, else the farthest."""
+    z = F.normalize(torch.cat([first, second]), dim=1)
+    n = len(first)
+    distance = (z[:, None] - z[None]).pow(2).sum(-1)
+    terms = []
+    for a in range(2 * n):
+        p = (a + n) % (2 * n)
+        negatives = [i for i in range(2 * n) if i % n != a % n]
+        beyond = [i for i in negatives if distance[a, i] > distance[a, p]]
+        chosen = min(beyond, key=lambda i: distance[a, i].item()) if beyond else max(negatives, key=lambda i: distance[a, i].item())
+        terms.append(F.relu(distance[a, p] - distance[a, chosen] + margin))
+    return torch.stack(terms).mean()
+
+
+def contrastive_margin(z1, z2, margin):
+    """Equation 4 of Hadsell et al.: pairs (view 1 of i, view 2 of j); those of one image and the others count half each."""
+    n = len(z1)
+    same, others = [], []
+    for i in range(n):
+        for j in range(n):
+            d = (z1[i] - z2[j]).norm()
+            if i == j:
+                same.append(d.pow(2) / 2)
+            else:
+                others.append(F.relu(margin - d).pow(2) / 2)
+    return torch.stack(same).mean() + torch.stack(others).mean()
+
+
 # name -> (loss, its tensors, its numbers)
 LOSSES = {
     "barlow-twins": (barlow_twins, ["z1", "z2"], ["lambda"]),
     "vicreg": (vicreg, ["z1", "z2"], ["invariance", "variance", "covariance"]),
     "byol": (byol, ["p1", "p2", "t1", "t2"], []),
     "simsiam": (simsiam, ["p1", "p2", "z1", "z2"], []),
+    "info-nce": (info_nce, ["q", "k", "queue"], ["temperature"]),
+    "moco-v3": (moco_v3, ["q1", "q2", "k1", "k2"], ["temperature"]),
+    "swav": (swav, ["z1", "z2", "prototypes"], ["temperature", "epsilon", "iterations"]),
+    "dino": (dino, ["s1", "s2", "t1", "t2", "centre"], ["student_temperature", "teacher_temperature"]),
+    "triplet": (triplet, ["first", "second"], ["margin"]),
+    "contrastive-margin": (contrastive_margin, ["z1", "z2"], ["margin"]),
 }

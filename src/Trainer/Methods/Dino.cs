@@ -1,7 +1,5 @@
-using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
-using DarkMatter.Trainer.Training;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -25,7 +23,7 @@ public sealed class Dino : JointEmbedding
     private readonly DinoHead _h, _teacherH;
     private readonly ResNet _teacherF;
     private readonly Centre _centre;
-    private Tensor? _seen;
+    private Tensor? _mean;
 
     /// <summary>Builds the networks from torch's current random state; the teacher starts as a copy.</summary>
     public Dino(DinoOptions options, MethodSetup setup)
@@ -46,8 +44,9 @@ public sealed class Dino : JointEmbedding
     {
         var features = cat([.. x.Select(size => Through(size, Backbone))]);   // [V·n, F]
         var s = Through(features, _h).chunk(Views);                           // V × [n, K]
-        _seen = Teach(x[0].narrow(0, 0, TeacherViews * Share.Count));          // [2n, K], without gradient
-        var t = Distribution(_seen, _centre.Value, _options.TeacherTemperatureAt(_centre.Updates)).chunk(TeacherViews);
+        var given = Teach(x[0].narrow(0, 0, TeacherViews * Share.Count));      // [2n, K], without gradient
+        var t = Distribution(given, _centre.Value, _options.TeacherTemperatureAt(_centre.Updates)).chunk(TeacherViews);
+        _mean = GlobalSum.Of(given.sum([0]), Share.Ranks) / (TeacherViews * Share.Total);    // [K]
 
         var loss = zeros(Array.Empty<long>(), dtype: s[0].dtype, device: s[0].device);
         for (var a = 0; a < TeacherViews; a++)
@@ -75,11 +74,8 @@ public sealed class Dino : JointEmbedding
         var m = MovingAverage.Cosine(_options.Momentum, step - 1, totalSteps);
         MovingAverage.Follow(_teacherF, Backbone, m);
         MovingAverage.Follow(_teacherH, _h, m);
-        var seen = _seen ?? throw new InvalidOperationException("an update without a loss before it has no teacher outputs");
-        var sum = seen.sum(0);                                                // [K]
-        Share.Ranks.AllReduceSum(sum);
-        _centre.Follow(sum / (TeacherViews * Share.Total), _options.CentreMomentum, step);
-        _seen = null;
+        _centre.Follow(_mean ?? throw new InvalidOperationException("an update without a loss before it has no teacher outputs"), _options.CentreMomentum, step);
+        _mean = null;
     }
 
     /// <summary>What the student's distribution of each view costs under the teacher's of the other, the mean of both directions: [n].</summary>
@@ -161,6 +157,10 @@ public sealed record DinoOptions : MethodOptions
 
     /// <inheritdoc/>
     public override (int Least, int Most) Views => (2, 16);
+
+    /// <inheritdoc/>
+    public override string? ViewProblem(IReadOnlyList<int> sizes) =>
+        base.ViewProblem(sizes) ?? (sizes[0] != sizes[1] ? "the teacher sees the first two views, so they need one size" : null);
 
     /// <inheritdoc/>
     public override bool MixesSizes => true;

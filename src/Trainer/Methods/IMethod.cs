@@ -41,7 +41,10 @@ public interface IMethod : IDisposable
     /// <param name="step">Updates applied so far.</param>
     ParameterUpdate UpdateOf(string parameter, long step) => ParameterUpdate.Scheduled;
 
-    /// <summary>Called after every optimizer update: moving averages belong here.</summary>
+    /// <summary>
+    /// Called after every optimizer update: moving averages and memories belong here. What it needs of other ranks was fetched by
+    /// <see cref="Loss(Tensor)"/>: the update is made, so nothing may fail any more.
+    /// </summary>
     /// <param name="step">Updates applied, this one included.</param>
     /// <param name="totalSteps">Updates of the whole run.</param>
     void AfterUpdate(long step, long totalSteps);

@@ -17,11 +17,11 @@ public abstract class JointEmbedding : IMethod
     {
         if (options.Problems().ToList() is { Count: > 0 } problems)
             throw new ArgumentException(string.Join("; ", problems), nameof(options));
-        if (setup.Views < options.Views.Least || setup.Views > options.Views.Most)
-            throw new ArgumentException($"{options.Name} compares {(options.Views.Least == options.Views.Most ? $"{options.Views.Least}" : $"{options.Views.Least} to {options.Views.Most}")} views of an image, not {setup.Views}", nameof(setup));
+        if (options.ViewProblem(setup.ViewSizes) is { } problem)
+            throw new ArgumentException(problem, nameof(setup));
         if (setup.Share.Total < 2)
             throw new ArgumentException($"{options.Name} needs at least 2 images in the global batch: one image has no other to differ from, and no statistics", nameof(setup));
-        (Name, Views, Share, Norm) = (options.Name, setup.Views, setup.Share, setup.Norm);
+        (Name, Views, Share, Norm) = (options.Name, setup.ViewSizes.Count, setup.Share, setup.Norm);
         _network = new Parts(Name);
         Backbone = Part("backbone", new ResNet(setup.Model, setup.Norm));
     }

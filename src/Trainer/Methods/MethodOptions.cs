@@ -25,6 +25,15 @@ public abstract record MethodOptions
     /// <exception cref="ArgumentException">Options, views or batch do not fit the method; the message says why.</exception>
     public abstract IMethod Create(MethodSetup setup);
 
+    /// <summary>Why views of these sizes do not suit the method; null where they do.</summary>
+    /// <param name="sizes">Of every view of an image, in pixels, in order.</param>
+    public virtual string? ViewProblem(IReadOnlyList<int> sizes)
+    {
+        if (sizes.Count < Views.Least || sizes.Count > Views.Most)
+            return $"views makes {sizes.Count} views of an image, but {Name} compares {(Views.Least == Views.Most ? $"exactly {Views.Least}" : $"{Views.Least} to {Views.Most}")}; set count in the sections of views";
+        return MixesSizes || sizes.Distinct().Count() == 1 ? null : $"the views have different sizes, but {Name} needs one size for all";
+    }
+
     /// <summary>Everything that is wrong with these options; empty when nothing is.</summary>
     public virtual IEnumerable<string> Problems()
     {
@@ -78,5 +87,5 @@ public interface IOptionReader
 /// <param name="Model">The backbone.</param>
 /// <param name="Norm">What normalisation layers are made with.</param>
 /// <param name="Share">This rank's part of the global batch.</param>
-/// <param name="Views">V, views of each image.</param>
-public sealed record MethodSetup(ResNetOptions Model, Normalization Norm, RankShare Share, int Views = 2);
+/// <param name="ViewSizes">Height and width of each view of an image, in order, in pixels.</param>
+public sealed record MethodSetup(ResNetOptions Model, Normalization Norm, RankShare Share, IReadOnlyList<int> ViewSizes);

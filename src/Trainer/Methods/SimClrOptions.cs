@@ -1,8 +1,11 @@
 namespace DarkMatter.Trainer.Methods;
 
 /// <summary>What SimCLR's head and loss look like. Source: Chen et al. 2020, section 3 and appendix B; defaults of the authors' code.</summary>
-public sealed record SimClrOptions
+public sealed record SimClrOptions : MethodOptions
 {
+    /// <inheritdoc/>
+    public override string Name => "simclr";
+
     /// <summary>τ, what similarities are divided by. Range above 0 to 10, default 0.5 (the authors' for small images; 0.1 on ImageNet).</summary>
     public double Temperature { get; init; } = 0.5;
 
@@ -15,16 +18,15 @@ public sealed record SimClrOptions
     /// <summary>Linear layers of the projector, 1 to 5. Default 2; the authors use 3 in SimCLR v2.</summary>
     public int ProjectorLayers { get; init; } = 2;
 
-    /// <summary>Everything that is wrong with these options; empty when nothing is.</summary>
-    public IEnumerable<string> Problems()
+    /// <inheritdoc/>
+    public override MethodOptions Read(IOptionReader given) => this with
     {
-        if (!(Temperature is > 0 and <= 10))
-            yield return $"method.temperature: {Temperature} is outside (0, 10]";
-        if (ProjectorHidden is < 0 or > 16384)
-            yield return $"method.projector_hidden: {ProjectorHidden} is outside 0..16384 (0: as wide as the features)";
-        if (ProjectorOutput is < 2 or > 16384)
-            yield return $"method.projector_output: {ProjectorOutput} is outside 2..16384";
-        if (ProjectorLayers is < 1 or > 5)
-            yield return $"method.projector_layers: {ProjectorLayers} is outside 1..5";
-    }
+        Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),
+        ProjectorHidden = given.Count("projector_hidden", ProjectorHidden, 0, 16384),
+        ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
+        ProjectorLayers = given.Count("projector_layers", ProjectorLayers, 1, 5),
+    };
+
+    /// <inheritdoc/>
+    public override IMethod Create(MethodSetup setup) => new SimClr(this, setup);
 }

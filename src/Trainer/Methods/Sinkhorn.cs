@@ -25,7 +25,7 @@ internal static class Sinkhorn
         q /= Sum(q.sum(), ranks);                                             // a joint distribution: all elements sum to 1
         for (var i = 0; i < iterations; i++)
         {
-            q /= Sum(q.sum(0), ranks) * prototypes;                           // every prototype has 1/K of it
+            q /= Sum(q.sum([0]), ranks) * prototypes;                           // every prototype has 1/K of it
             q /= q.sum(1, keepdim: true) * samples[0];                        // every sample has 1/M of it
         }
 

@@ -23,15 +23,15 @@ public sealed class SwAv : JointEmbedding
     private readonly Mlp _g;
     private readonly Linear _prototypes;
     private readonly CodeQueue _queue;
-    private Tensor? _newest;
+    private IReadOnlyList<Tensor> _newest = [];
 
     /// <summary>Builds the networks from torch's current random state.</summary>
     /// <exception cref="ArgumentException">As for every method; also more codes than views, or a queue that whole batches do not fill.</exception>
     public SwAv(SwAvOptions options, MethodSetup setup)
         : base(options, setup)
     {
-        if (options.CodeViews > setup.Views)
-            throw new ArgumentException($"method.code_views: codes of {options.CodeViews} views, but an image has {setup.Views}", nameof(options));
+        if (options.CodeViews > setup.ViewSizes.Count)
+            throw new ArgumentException($"method.code_views: codes of {options.CodeViews} views, but an image has {setup.ViewSizes.Count}", nameof(options));
         if (options.Queue % Share.Total != 0)
             throw new ArgumentException($"method.queue: {options.Queue} is not a multiple of the global batch, {Share.Total}: the oldest batch leaves whole; set it to {Math.Max(1, options.Queue / Share.Total) * Share.Total} or 0", nameof(options));
         _options = options;
@@ -43,6 +43,8 @@ public sealed class SwAv : JointEmbedding
 
     private Tensor C => _prototypes.weight!;                                  // [K, D]
 
+    private bool Remembers => _options.Queue > 0 && _queue.Updates >= _options.QueueFrom;
+
     /// <inheritdoc/>
     public override MethodLoss Loss(Tensor x) => Loss([x]);
 
@@ -52,7 +54,7 @@ public sealed class SwAv : JointEmbedding
         var features = cat([.. x.Select(size => Through(size, Backbone))]);   // [V·n, F]
         var z = Unit(Through(features, _g));                                  // [V·n, D]
         var views = z.matmul(C.t()).chunk(Views);                             // V × [n, K]
-        _newest = stack(z.detach().chunk(Views)[.._options.CodeViews]);       // [A, n, D]
+        _newest = Remembers ? [.. z.detach().chunk(Views)[.._options.CodeViews].Select(v => Share.Ranks.AllGather(v, Share.Counts))] : [];   // A × [N, D]
 
         var loss = zeros(Array.Empty<long>(), dtype: z.dtype, device: z.device);
         for (var a = 0; a < _options.CodeViews; a++)
@@ -79,13 +81,8 @@ public sealed class SwAv : JointEmbedding
     public override void AfterUpdate(long step, long totalSteps)
     {
         NormalizePrototypes();
-        if (_options.Queue > 0 && step > _options.QueueFrom)
-        {
-            var newest = _newest ?? throw new InvalidOperationException("an update without a loss before it has no embeddings");
-            _queue.Replace([.. newest.unbind().Select(z => Share.Ranks.AllGather(z, Share.Counts))], step - _options.QueueFrom);
-        }
-
-        _newest = null;
+        _queue.Replace(_newest, step, _options.QueueFrom);
+        _newest = [];
     }
 
     /// <summary>1 − the cosine of the embeddings that the prototypes see: 0 for the same view. [n].</summary>
@@ -94,7 +91,7 @@ public sealed class SwAv : JointEmbedding
     private Tensor Code(int view, Tensor scores)
     {
         using var _ = no_grad();
-        if (_options.Queue == 0 || !_queue.IsFull)
+        if (!Remembers || _queue.Updates < _options.QueueFrom + (_options.Queue / Share.Total))
             return Sinkhorn.Assign(scores, _options.Epsilon, _options.SinkhornIterations, Share.Ranks);
         var first = (long)_options.Queue * Share.Offset / Share.Total;        // this rank's part of the queue
         var end = (long)_options.Queue * (Share.Offset + Share.Count) / Share.Total;
@@ -113,30 +110,29 @@ public sealed class SwAv : JointEmbedding
 internal sealed class CodeQueue : Module
 {
     private readonly Tensor embeddings;
-    private readonly Tensor remembered;
+    private readonly Tensor updates;
 
     internal CodeQueue(int views, int length, int dimensions)
         : base(nameof(CodeQueue))
     {
         embeddings = zeros(views, length, dimensions);
-        remembered = zeros(Array.Empty<long>(), dtype: ScalarType.Int64);
+        updates = zeros(Array.Empty<long>(), dtype: ScalarType.Int64);
         RegisterComponents();
     }
 
     /// <summary>[A, L, D]; zeros where nothing has been remembered yet.</summary>
     internal Tensor Embeddings => embeddings;
 
-    /// <summary>Whether there are L of each.</summary>
-    internal bool IsFull => remembered.item<long>() >= embeddings.shape[1];
+    /// <summary>Updates applied so far.</summary>
+    internal long Updates => updates.item<long>();
 
-    /// <summary>Puts a batch's embeddings, [N, D] of each crop, in the place of the oldest; <paramref name="batch"/> counts from 1.</summary>
-    internal void Replace(IReadOnlyList<Tensor> newest, long batch)
+    /// <summary>Puts the embeddings of update <paramref name="step"/>, [N, D] of each crop or none, in the place of the oldest.</summary>
+    internal void Replace(IReadOnlyList<Tensor> newest, long step, long from)
     {
         using var _ = no_grad();
-        var count = newest[0].shape[0];
         foreach (var (view, z) in newest.Index())
-            embeddings[view].narrow(0, (batch - 1) * count % embeddings.shape[1], count).copy_(z);
-        remembered.fill_(batch * count);
+            embeddings[view].narrow(0, (step - from - 1) * z.shape[0] % embeddings.shape[1], z.shape[0]).copy_(z);
+        updates.fill_(step);
     }
 }
 

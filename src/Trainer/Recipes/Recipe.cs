@@ -6,13 +6,6 @@ using DarkMatter.Trainer.Optimizers;
 
 namespace DarkMatter.Trainer.Recipes;
 
-/// <summary>The self-supervised methods.</summary>
-public enum MethodName
-{
-    /// <summary>SimCLR (Chen et al. 2020): the two views of an image against all other views of the global batch.</summary>
-    SimClr = 0,
-}
-
 /// <summary>
 /// All options of a run. Sections are records beside what they steer; <see cref="RecipeSchema"/> names their keys in YAML.
 /// </summary>
@@ -33,11 +26,8 @@ public sealed record Recipe
     /// <summary>Section <c>model</c>: the backbone.</summary>
     public ResNetOptions Model { get; init; } = new();
 
-    /// <summary>Key <c>method.name</c>. Default <see cref="MethodName.SimClr"/>.</summary>
-    public MethodName Method { get; init; } = MethodName.SimClr;
-
-    /// <summary>Section <c>method</c>: head and loss.</summary>
-    public SimClrOptions SimClr { get; init; } = new();
+    /// <summary>Section <c>method</c>: heads and loss of the one that <c>method.name</c> names. Default SimCLR.</summary>
+    public MethodOptions Method { get; init; } = new SimClrOptions();
 
     /// <summary>Section <c>optimizer</c>: update rule and schedule.</summary>
     public OptimizerOptions Optimizer { get; init; } = new();

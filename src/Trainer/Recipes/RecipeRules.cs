@@ -30,7 +30,7 @@ internal static partial class RecipeRules
             reading.ProblemWith("evaluation.knn.k", Format($"evaluation.knn.k is {recipe.Evaluation.Knn.K}, more neighbours than the {recipe.Evaluation.Bank} images of evaluation.bank"));
         }
         // The parts know more about themselves than the schema does; theirs begin with the key.
-        foreach (var problem in recipe.Model.Problems().Concat(recipe.SimClr.Problems()).Concat(recipe.Optimizer.Problems()).Concat(recipe.Evaluation.Knn.Problems()).Concat(recipe.Checkpoints.Problems()))
+        foreach (var problem in recipe.Model.Problems().Concat(recipe.Method.Problems()).Concat(recipe.Optimizer.Problems()).Concat(recipe.Evaluation.Knn.Problems()).Concat(recipe.Checkpoints.Problems()))
         {
             reading.ProblemWith(problem.Split(':')[0], problem);
         }
@@ -84,13 +84,9 @@ internal static partial class RecipeRules
 
     private static void CheckViews(Recipe recipe, RecipeReading reading)
     {
-        if (recipe.AllViews.Count != 2)
+        if (recipe.Method.ViewProblem([.. recipe.AllViews.Select(view => view.Size)]) is { } problem)
         {
-            reading.ProblemWith("views", Format($"views makes {recipe.AllViews.Count} views of an image, but simclr compares exactly 2; set count: 2 in one section, or give two sections with count: 1"));
-        }
-        if (recipe.Views.Select(group => group.View.Size).Distinct().Count() > 1)
-        {
-            reading.ProblemWith("views", "the views have different sizes, but simclr needs one size for all");
+            reading.ProblemWith("views", problem);
         }
         for (var i = 0; i < recipe.Views.Count; i++)
         {

@@ -24,13 +24,12 @@ internal static class RecipeSchema
             Views = top.Sections("views", d.Views, new ViewGroup(), 1, MostViews, Views),
             Model = top.Section("model", d.Model, Model),
         };
-        var (method, simClr) = top.Section("method", (d.Method, d.SimClr), Method);
+        var method = top.Section("method", d.Method, Method);
         var optimizer = top.Section("optimizer", d.Optimizer, Optimizer);
         var (train, kept) = top.Section("train", (d.Train, default(int?)), Train);
         return recipe with
         {
             Method = method,
-            SimClr = simClr,
             Optimizer = optimizer,
             Train = train,
             Checkpoints = top.Section("checkpoints", d.Checkpoints with { KeepLast = kept ?? d.Checkpoints.KeepLast }, Checkpoints),
@@ -128,14 +127,12 @@ internal static class RecipeSchema
         ZeroInitResidual = s.Switch("zero_init_residual", d.ZeroInitResidual),
     };
 
-    private static (MethodName Name, SimClrOptions Options) Method(RecipeSection s, (MethodName Name, SimClrOptions Options) d) =>
-        (s.Choice("name", d.Name), new SimClrOptions
-        {
-            Temperature = s.Real("temperature", d.Options.Temperature, 0, 10, aboveMin: true),
-            ProjectorHidden = s.Count("projector_hidden", d.Options.ProjectorHidden, 0, 16384),
-            ProjectorOutput = s.Count("projector_output", d.Options.ProjectorOutput, 2, 16384),
-            ProjectorLayers = s.Count("projector_layers", d.Options.ProjectorLayers, 1, 5),
-        });
+    /// <summary>Which keys there are depends on the name.</summary>
+    private static MethodOptions Method(RecipeSection s, MethodOptions d)
+    {
+        var name = s.OneOf("name", d.Name, MethodRegistry.Names);
+        return (name == d.Name ? d : MethodRegistry.Defaults(name)).Read(s);
+    }
 
     private static OptimizerOptions Optimizer(RecipeSection s, OptimizerOptions d) => new()
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using DarkMatter.Trainer.Methods;
 
 namespace DarkMatter.Trainer.Recipes;
 
@@ -7,7 +8,7 @@ namespace DarkMatter.Trainer.Recipes;
 /// check type and range, and write the resolved value down, so a recipe's reader, its validation and its canonical form cannot disagree.
 /// Problems are collected, never thrown: a bad value reads as its default.
 /// </summary>
-internal sealed class RecipeSection
+internal sealed class RecipeSection : IOptionReader
 {
     private readonly RecipeReading reading;
     private readonly SectionNode given;
@@ -282,7 +283,7 @@ internal sealed class RecipeSection
         var name = choice.ToString();
         return name switch
         {
-            "ImageNet" or "SimClr" or "BFloat16" => name.ToLowerInvariant(),
+            "ImageNet" or "BFloat16" => name.ToLowerInvariant(),
             _ => string.Concat(name.Select((c, i) => i > 0 && char.IsUpper(c) ? "_" + char.ToLowerInvariant(c) : char.ToLowerInvariant(c).ToString())),
         };
     }

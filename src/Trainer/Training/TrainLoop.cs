@@ -22,7 +22,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
     public TrainResult Run(CancellationToken cancellationToken)
     {
         var (ranks, gradients) = (state.Ranks, state.Gradients);
-        using var views = new ViewBuffer(options, state.Method.Views);
+        using var views = new ViewBuffer(options);
         var checkpoints = state.CheckpointWriter(options, session);
         var calibration = new Calibration(options, state, ranks, session);
         var schedule = new Schedule(options.Optimizer, state.TotalSteps);
@@ -39,7 +39,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             var dataWait = Stopwatch.GetElapsedTime(waited);
 
             state.BeginStep();                                                  // what is broken off from here on is undone
-            var x = views.Normalized(batch, state.Stack);                       // [V·n, 3, H, W] float32, channels-last
+            var x = views.Normalized(batch, state.Stack);                       // [V·n, 3, H, W] of each size
             var loss = state.Method.Loss(x);                                    // this rank's summand
             gradients.Begin(StepSums.Summands(loss, options, batch.Digest, session, checkpoints?.IsBusy == true));
             loss.Value.backward();                                              // finished buckets travel meanwhile

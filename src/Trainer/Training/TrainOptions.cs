@@ -48,6 +48,9 @@ public sealed record TrainOptions
     /// <summary>Height and width of the square views, in pixels.</summary>
     public required int ImageSize { get; init; }
 
+    /// <summary>The same for each view, where views have several sizes (multi-crop). Default: two views of <see cref="ImageSize"/>.</summary>
+    public IReadOnlyList<int> ViewSizes { get => field ?? [ImageSize, ImageSize]; init; }
+
     /// <summary>What is subtracted from each channel of a view scaled to 0..1. Default: ImageNet's.</summary>
     public IReadOnlyList<float> Mean { get; init; } = [0.485f, 0.456f, 0.406f];
 
@@ -75,8 +78,8 @@ public sealed record TrainOptions
     /// <summary>The backbone.</summary>
     public ResNetOptions Model { get; init; } = new();
 
-    /// <summary>SimCLR's head and loss.</summary>
-    public SimClrOptions Method { get; init; } = new();
+    /// <summary>The method: heads and loss. Default SimCLR.</summary>
+    public MethodOptions Method { get; init; } = new SimClrOptions();
 
     /// <summary>Optimizer and schedule.</summary>
     public OptimizerOptions Optimizer { get; init; } = new();
@@ -159,6 +162,8 @@ public sealed record TrainOptions
             yield return $"train.bucket_bytes: {BucketBytes} is below 1024";
         if (Threads is < 0 or > 1024)
             yield return $"local.threads: {Threads} is outside 0..1024";
+        if (Method.ViewProblem(ViewSizes) is { } views)
+            yield return $"views: {views}";
         foreach (var problem in Model.Problems().Concat(Method.Problems()).Concat(Optimizer.Problems()))
             yield return problem;
     }

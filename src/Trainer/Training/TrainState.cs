@@ -30,7 +30,8 @@ public sealed partial class TrainState : IDisposable
 
     private TrainState(TrainOptions options, IMethod method, TimedCollective ranks, RankShare share, ITorchStack stack)
     {
-        var named = method.Network.named_parameters().ToList();
+        // The rest are second networks that follow the trained one.
+        var named = method.Network.named_parameters().Where(p => p.parameter.requires_grad).ToList();
         var buffers = method.Network.named_buffers().Select(b => b.buffer).ToList();
         (_options, Method, Ranks, Share, Stack) = (options, method, ranks, share, stack);
         Parameters = [.. named.Select(p => p.parameter)];
@@ -107,11 +108,12 @@ public sealed partial class TrainState : IDisposable
     {
         var images = Math.Max(2, options.ImagesPerLane);
         using var scope = NewDisposeScope();
-        var x = zeros([Method.Views * images, 3, options.ImageSize, options.ImageSize], dtype: Parameters[0].dtype, device: Parameters[0].device);
+        var x = ViewBuffer.Groups(options.ViewSizes).Select(group => Stack.ToChannelsLast(
+            zeros([group.Views * images, 3, group.Size, group.Size], dtype: Parameters[0].dtype, device: Parameters[0].device))).ToList();
         var share = Share.Counts;
         Share.Deal([images]);
         BeginStep();
-        Method.Loss(Stack.ToChannelsLast(x)).Value.backward();
+        Method.Loss(x).Value.backward();
         Abandon();
         Share.Deal(share);
     }
@@ -149,7 +151,7 @@ public sealed partial class TrainState : IDisposable
     public void ApplyStep(double lr, ulong samples)
     {
         _pristine = false;
-        Optimizer.Step(Gradients.Gradients, lr);
+        Optimizer.Step(Gradients.Gradients, lr, parameter => Method.UpdateOf(parameter, Step));
         Step++;
         Method.AfterUpdate(Step, TotalSteps);
         Lineage = StateSegment.Grow(Lineage, samples);
@@ -214,13 +216,13 @@ public sealed partial class TrainState : IDisposable
         Method.Dispose();
     }
 
-    private static SimClr NewMethod(TrainOptions options, TimedCollective ranks, RankShare share, ITorchStack stack)
+    private static IMethod NewMethod(TrainOptions options, TimedCollective ranks, RankShare share, ITorchStack stack)
     {
-        SimClr method;
+        IMethod method;
         lock (Generator)
         {
             manual_seed(options.Seed);
-            method = new SimClr(options.Method, options.Model, new Normalization(stack, options.SyncBatchNorm ? ranks : null), share, autocast: false);
+            method = options.Method.Create(new MethodSetup(options.Model, new Normalization(stack, options.SyncBatchNorm ? ranks : null), share, options.ViewSizes));
         }
 
         if (options.Precision == Precision.Float64)

@@ -14,7 +14,7 @@ public sealed class TrainingDivergedException : Exception
     private static string Describe(TrainOptions options, TrainState state, double loss, double lr) => string.Create(CultureInfo.InvariantCulture,
         $"run '{options.Run}', step {state.Step}: {(double.IsFinite(loss) ? "a gradient is not finite, though the loss is" : "the loss is")} {loss}; the step was not applied. "
         + $"Try a lower optimizer.lr (it was {lr:g4} at this step, peak {options.Optimizer.LearningRate:g4}), a longer optimizer.warmup (now {options.Optimizer.Warmup:g3}), "
-        + $"{(state.Method.Autocast ? "train.precision: float32, " : "")}or a higher method.temperature (now {options.Method.Temperature:g3}), and resume from the last checkpoint.");
+        + $"{(state.Method.Autocast ? "train.precision: float32, " : "")}or, where the method has one, a higher method.temperature, and resume from the last checkpoint.");
 }
 
 /// <summary>

@@ -37,6 +37,49 @@ public sealed class LossPeerTests
         "simsiam", [("p1", [N, D]), ("p2", [N, D]), ("z1", [N, D]), ("z2", [N, D])], [],
         t => ((SimSiam.D(t["p1"], t["z2"]) + SimSiam.D(t["p2"], t["z1"])) / 2).mean());
 
+    [Fact]
+    public void MoCo_LossAndGradients_EqualThePeers() => Check(
+        "info-nce", [("q", [N, D]), ("k", [N, D]), ("queue", [3 * N, D])], [("temperature", 0.2)],
+        t => MoCo.InfoNce(Unit(t["q"]), Unit(t["k"].detach()), Unit(t["queue"].detach()), 0.2).mean());
+
+    [Fact]
+    public void MoCoV3_LossAndGradients_EqualThePeers() => Check(
+        "moco-v3", [("q1", [N, D]), ("q2", [N, D]), ("k1", [N, D]), ("k2", [N, D])], [("temperature", 0.3)],
+        t => MoCoV3.Contrast(Unit(t["q1"]), Unit(t["k2"].detach()), Share, 0.3) + MoCoV3.Contrast(Unit(t["q2"]), Unit(t["k1"].detach()), Share, 0.3));
+
+    [Fact]
+    public void SwAv_LossAndGradients_EqualThePeers() => Check(
+        "swav", [("z1", [N, D]), ("z2", [N, D]), ("prototypes", [6, D])], [("temperature", 0.1), ("epsilon", 0.05), ("iterations", 3)], t =>
+        {
+            var c = Unit(t["prototypes"]);
+            Tensor[] scores = [Unit(t["z1"]).matmul(c.t()), Unit(t["z2"]).matmul(c.t())];
+            Tensor[] codes = [.. scores.Select(s => Sinkhorn.Assign(s, 0.05, 3, Share.Ranks))];
+            return (SwAv.CrossEntropy(codes[0], scores[1] / 0.1) + SwAv.CrossEntropy(codes[1], scores[0] / 0.1)).mean() / 2;
+        });
+
+    [Fact]
+    public void Dino_LossAndGradients_EqualThePeers() => Check(
+        "dino", [("s1", [N, D]), ("s2", [N, D]), ("t1", [N, D]), ("t2", [N, D]), ("centre", [D])], [("student_temperature", 0.1), ("teacher_temperature", 0.05)], t =>
+        {
+            Tensor Teacher(string view) => Dino.Distribution(t[view].detach(), t["centre"].detach(), 0.05);
+            return (SwAv.CrossEntropy(Teacher("t1"), t["s2"] / 0.1) + SwAv.CrossEntropy(Teacher("t2"), t["s1"] / 0.1)).mean() / 2;
+        });
+
+    [Theory]
+    [InlineData(0.2)]
+    [InlineData(1.5)]
+    public void Triplet_LossAndGradients_EqualThePeers(double margin) => Check("triplet", [("first", [N, D]), ("second", [N, D])], [("margin", margin)], t =>
+    {
+        var z = Unit(cat([t["first"], t["second"]]));
+        return Triplet.Objective(z, z, Share, margin, hardest: false);
+    });
+
+    [Fact]
+    public void ContrastiveMargin_LossAndGradients_EqualThePeers() => Check(
+        "contrastive-margin", [("z1", [N, D]), ("z2", [N, D])], [("margin", 2.5)], t => ContrastiveMargin.Objective(t["z1"], t["z2"], Share, 2.5));
+
+    private static Tensor Unit(Tensor z) => nn.functional.normalize(z, dim: 1);
+
     private static void Check(string loss, (string Name, long[] Shape)[] tensors, (string Name, double Value)[] numbers, Func<Dictionary<string, Tensor>, Tensor> ours)
     {
         using var scope = NewDisposeScope();

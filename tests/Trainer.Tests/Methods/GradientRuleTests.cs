@@ -59,7 +59,7 @@ public sealed class GradientRuleTests
 
     [Fact]
     public void SimClr_OneImageInAll_IsRefused() =>
-        Should.Throw<ArgumentException>(() => new SimClr(Method, Model, new Normalization(TorchStack.Current, null), new RankShare(new SingleRank(1), [1]), autocast: false))
+        Should.Throw<ArgumentException>(() => Create(new SingleRank(1), [1], ScalarType.Float32, sync: false))
             .Message.ShouldContain("at least 2 images in the global batch");
 
     [Fact]
@@ -98,7 +98,7 @@ public sealed class GradientRuleTests
         lock (Generator)
         {
             manual_seed(5);
-            var method = new SimClr(Method, Model, new Normalization(TorchStack.Current, sync ? ranks : null), new RankShare(ranks, counts), autocast: false);
+            var method = new SimClr(Method, new MethodSetup(Model, new Normalization(TorchStack.Current, sync ? ranks : null), new RankShare(ranks, counts), [Size, Size]));
             method.Network.to(type);
             return method;
         }

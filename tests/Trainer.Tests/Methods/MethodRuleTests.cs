@@ -83,8 +83,8 @@ public sealed class MethodRuleTests
     [MemberData(nameof(SmallMethods.Names), MemberType = typeof(SmallMethods))]
     public void Create_SingleView_IsRefusedWithTheReason(string name) =>
         Should.Throw<ArgumentException>(() => SmallMethods.All[name].Options.Create(
-                new MethodSetup(new ResNetOptions { Width = 8 }, new Normalization(TorchStack.Current, null), new RankShare(new SingleRank(1), [4]), Views: 1)))
-            .Message.ShouldContain("views of an image, not 1");
+                new MethodSetup(new ResNetOptions { Width = 8 }, new Normalization(TorchStack.Current, null), new RankShare(new SingleRank(1), [4]), [SmallMethods.Size])))
+            .Message.ShouldContain("views makes 1 views of an image");
 
     [Theory]
     [MemberData(nameof(SmallMethods.Names), MemberType = typeof(SmallMethods))]

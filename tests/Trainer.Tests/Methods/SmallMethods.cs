@@ -22,6 +22,16 @@ public static class SmallMethods
         ["vicreg"] = (new VicRegOptions { ProjectorHidden = 24, ProjectorOutput = 10 }, [Size, Size]),
         ["byol"] = (new ByolOptions { Hidden = 24, ProjectorOutput = 10, Momentum = 0.8 }, [Size, Size]),
         ["simsiam"] = (new SimSiamOptions { ProjectorOutput = 16, PredictorHidden = 6 }, [Size, Size]),
+        ["simclr"] = (new SimClrOptions { Temperature = 0.2, ProjectorHidden = 24, ProjectorOutput = 16 }, [Size, Size]),
+        ["moco"] = (new MoCoOptions { Queue = 2 * Images, Momentum = 0.8, ProjectorOutput = 10, ShuffleGroups = 5 }, [Size, Size]),
+        ["moco without shuffle"] = (new MoCoOptions { Queue = 3 * Images, Momentum = 0.8, ProjectorOutput = 10, ShuffleGroups = 0 }, [Size, Size]),
+        ["moco_v3"] = (new MoCoV3Options { Momentum = 0.8, Hidden = 24, ProjectorOutput = 10 }, [Size, Size]),
+        ["swav"] = (new SwAvOptions { Prototypes = 7, FreezeSteps = 1, ProjectorHidden = 24, ProjectorOutput = 10 }, [Size, Size]),
+        ["swav with queue and small crops"] = (new SwAvOptions { Prototypes = 7, FreezeSteps = 0, Queue = Images, QueueFrom = 1, ProjectorHidden = 24, ProjectorOutput = 10 }, [Size, Size, 8, 8]),
+        ["dino"] = (new DinoOptions { Momentum = 0.8, FreezeSteps = 1, TeacherWarmupSteps = 2, TeacherTemperature = 0.07, Hidden = 24, Bottleneck = 8, Outputs = 12 }, [Size, Size]),
+        ["triplet"] = (new TripletOptions { Margin = 0.5, ProjectorOutput = 10 }, [Size, Size]),
+        ["contrastive_margin"] = (new ContrastiveMarginOptions { Margin = 1.5, ProjectorOutput = 10 }, [Size, Size]),
+        ["dino with small crops"] = (new DinoOptions { Momentum = 0.8, CentreMomentum = 0.5, FreezeSteps = 0, Hidden = 24, Bottleneck = 8, Outputs = 12 }, [Size, Size, 8]),
     };
 
     /// <summary>All settings, as data of a theory.</summary>
@@ -41,7 +51,7 @@ public static class SmallMethods
         {
             manual_seed(5);
             var norm = new Normalization(TorchStack.Current, sync ? ranks : null);
-            var method = options.Create(new MethodSetup(new ResNetOptions { Width = 8, Stem = ResNetStem.Small }, norm, new RankShare(ranks, counts), sizes.Length));
+            var method = options.Create(new MethodSetup(new ResNetOptions { Width = 8, Stem = ResNetStem.Small }, norm, new RankShare(ranks, counts), sizes));
             method.Network.to(type);
             return method;
         }

@@ -1,4 +1,5 @@
 using DarkMatter.Trainer.Checkpoints;
+using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Recipes;
@@ -70,7 +71,7 @@ public sealed class ResolvedRecipeTests
         recipe.Train.Batch.ShouldBe(192);
         recipe.AllViews[0].Size.ShouldBe(40);
         recipe.AllViews[0].ScaleMax.ShouldBe(0.75);
-        recipe.SimClr.Temperature.ShouldBe(0.2);
+        ((SimClrOptions)recipe.Method).Temperature.ShouldBe(0.2);
     }
 
     [Fact]
