@@ -1,7 +1,6 @@
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Tests.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Methods;

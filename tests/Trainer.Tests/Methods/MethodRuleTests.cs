@@ -3,7 +3,6 @@ using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Tests.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Methods;

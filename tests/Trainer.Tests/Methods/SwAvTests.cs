@@ -4,7 +4,6 @@ using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Tests.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Methods;
