@@ -5,6 +5,7 @@ using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Methods;
 
+[Collection(TorchCollection.Name)]
 public sealed class NtXentTests
 {
     private const int N = 6, D = 5;

@@ -1,8 +1,10 @@
 using DarkMatter.Trainer.Methods;
+using DarkMatter.Trainer.Tests.Training;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Methods;
 
+[Collection(TorchCollection.Name)]
 public sealed class VicRegTests
 {
     private const int N = 7, D = 4;

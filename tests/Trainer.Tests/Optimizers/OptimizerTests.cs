@@ -1,10 +1,12 @@
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
+using DarkMatter.Trainer.Tests.Training;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
 namespace DarkMatter.Trainer.Tests.Optimizers;
 
+[Collection(TorchCollection.Name)]
 public sealed class OptimizerTests
 {
     private static readonly double[] Weight = [0.5, -1.5, 2.0, 0.25, -0.75, 1.0];

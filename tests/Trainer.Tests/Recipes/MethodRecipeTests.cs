@@ -37,7 +37,7 @@ public sealed class MethodRecipeTests
     {
         var type = MethodRegistry.Defaults(name).GetType().Name[..^"Options".Length];
         var source = File.ReadAllText(Path.Combine(Root, "src", "Trainer", "Methods", $"{type}.cs"));
-        source.ShouldContain("Source: ", customMessage: "a method's file says which paper and code it follows");
+        source.ShouldContain("Source:", customMessage: "a method's file says which paper and code it follows");
         source.ShouldContain("<remarks>", customMessage: "a method's file begins with the legend of its letters");
     }
 
