@@ -20,8 +20,10 @@ internal sealed class State : IDisposable
     {
         manual_seed(1);
         method = new SimClr(
-            new SimClrOptions { ProjectorHidden = 2048, ProjectorOutput = 128, ProjectorLayers = 2 }, new ResNetOptions { Depth = 50, Width = 64, Stem = ResNetStem.ImageNet },
-            new Normalization(TorchStack.Current, Collective: null), new RankShare(new SingleRank(generation: 1), [2]), autocast: false);
+            new SimClrOptions { ProjectorHidden = 2048, ProjectorOutput = 128, ProjectorLayers = 2 },
+            new MethodSetup(
+                new ResNetOptions { Depth = 50, Width = 64, Stem = ResNetStem.ImageNet }, new Normalization(TorchStack.Current, Collective: null),
+                new RankShare(new SingleRank(generation: 1), [2]), [224, 224]));
         var parameters = method.Network.named_parameters().Select(pair => (pair.name, pair.parameter)).ToList();
         optimizer = new Optimizer(new OptimizerOptions(), parameters, TorchStack.Current);
         // Momenta exist once a step was made.
