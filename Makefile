@@ -59,6 +59,11 @@ soak: ## real trainers and a silo that are killed, stopped and drained at random
 	@eng/setup --test
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Faults.Tests/release/DarkMatter.Faults.Tests.dll soak --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 
+.PHONY: disturbed
+disturbed: ## a run struck by 20 failures against the untouched run: steps, ledger, losses; last line 'VERDICT …'
+	@eng/setup --test
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Faults.Tests/release/DarkMatter.Faults.Tests.dll disturbed
+
 .PHONY: reference
 reference: ## the demo's training in plain python3-torch: the accuracy the demo is held against (takes long; STEPS=…)
 	@eng/setup --test

@@ -40,7 +40,7 @@ internal sealed class Cluster : IAsyncDisposable
 
     public Dictionary<string, Command> Trainers { get; } = [];
 
-    private string Url => $"http://{_host}:{_port}";
+    public string Url => $"http://{_host}:{_port}";
 
     /// <summary>Starts everything and waits until it trains.</summary>
     /// <param name="workshop">Has the images and the recipe.</param>

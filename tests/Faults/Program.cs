@@ -1,5 +1,8 @@
 using DarkMatter.Faults;
 
-return args is ["soak", .. var rest]
-    ? await Soak.RunAsync(rest)
-    : await Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args);
+return args switch
+{
+    ["soak", .. var rest] => await Soak.RunAsync(rest),
+    ["disturbed"] => await Disturbed.RunAsync(),
+    _ => await Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args),
+};
