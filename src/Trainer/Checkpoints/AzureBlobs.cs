@@ -52,9 +52,9 @@ public sealed class AzureBlobs(BlobContainerClient container, string prefix, Ret
                 await (content.Length <= BlockBytes ? PutOnceAsync(name, content, conditions, cancellationToken) : PutBlocksAsync(name, content, conditions, cancellationToken));
                 return true;
             }
-            catch (RequestFailedException e) when (e.ErrorCode == BlobErrorCode.InvalidBlockList && attempt < UploadAttempts)
+            catch (RequestFailedException e) when ((e.ErrorCode == BlobErrorCode.InvalidBlockList || e.ErrorCode == BlobErrorCode.ContainerNotFound) && attempt < UploadAttempts)
             {
-                // The blocks are gone: with another writer's commit of the same name, or with a service that lost what was not committed.
+                // The blocks are gone: with another writer's commit of the same name, or with a service that lost what was not committed, its new container included.
                 if (replaces is null && await FindAsync(name, cancellationToken) is not null)
                     return false;
             }
