@@ -13,6 +13,7 @@ public sealed class PretrainBatch : IDisposable
         Step = step;
         Count = keys.Length;
         Keys = keys;
+        Places = new long[Count];
         _pool = pool;
         _sizes = [.. views.Select(view => view.Size)];
         _buffers = [.. _sizes.Select(size => pool.Rent(Count * ImageBytes(size)))];
@@ -26,6 +27,11 @@ public sealed class PretrainBatch : IDisposable
 
     /// <summary>The samples' keys; where a broken sample was replaced, the key of the replacement.</summary>
     public IReadOnlyList<string> Keys { get; }
+
+    /// <summary>
+    /// The samples' numbers in the dataset, see <see cref="Catalog.SampleNumber"/>; where a broken sample was replaced, its own: one place, one number.
+    /// </summary>
+    public IReadOnlyList<long> Numbers => Places;
 
     /// <summary>The wrapping sum of <see cref="SampleDigest.Of"/> over the places of these samples; the ranks' sums add up to the global batch's.</summary>
     public ulong Digest { get; internal set; }
@@ -46,6 +52,8 @@ public sealed class PretrainBatch : IDisposable
         foreach (var buffer in _buffers)
             _pool.Return(buffer);
     }
+
+    internal long[] Places { get; }
 
     internal Span<byte> Image(int view, int sample)
     {

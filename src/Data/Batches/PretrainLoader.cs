@@ -254,6 +254,7 @@ public sealed class PretrainLoader : IAsyncDisposable
         var perLane = Options.GlobalBatch / Options.LaneCount;
         var (lane, sample) = Math.DivRem(row, perLane);
         var place = _order.Locate(Options.Lanes[lane], slot.Batch.Step * perLane + sample);
+        slot.Batch.Places[row] = Catalog.SampleNumber(place.Address);
         slot.Keys[row] = TryMake(maker, place, place.Address, slot, row, out var reason)
             ?? Replace(maker, place, slot, row, reason);
         return SampleDigest.Of(slot.Batch.Step, place);

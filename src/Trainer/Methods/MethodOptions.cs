@@ -88,4 +88,8 @@ public interface IOptionReader
 /// <param name="Norm">What normalisation layers are made with.</param>
 /// <param name="Share">This rank's part of the global batch.</param>
 /// <param name="ViewSizes">Height and width of each view of an image, in order, in pixels.</param>
-public sealed record MethodSetup(ResNetOptions Model, Normalization Norm, RankShare Share, IReadOnlyList<int> ViewSizes);
+public sealed record MethodSetup(ResNetOptions Model, Normalization Norm, RankShare Share, IReadOnlyList<int> ViewSizes)
+{
+    /// <summary>Images of the dataset, for methods that remember every one; 0: not known.</summary>
+    public long Images { get; init; }
+}

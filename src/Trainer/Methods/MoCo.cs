@@ -1,4 +1,5 @@
 using DarkMatter.Data;
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Training;
 using static TorchSharp.torch;
@@ -41,7 +42,7 @@ public sealed class MoCo : JointEmbedding
         _g = Part("projector", Projector(Norm));
         _keyF = Part("key_backbone", MovingAverage.Begin(new ResNet(setup.Model, keyNorm), Backbone));
         _keyG = Part("key_projector", MovingAverage.Begin(Projector(keyNorm), _g));
-        _queue = Part("queue", new KeyQueue(options.Queue, options.ProjectorOutput));
+        _queue = Part("queue", new KeyQueue(options.Queue, Share.Total, options.ProjectorOutput, options.Bank));
     }
 
     /// <inheritdoc/>
@@ -51,7 +52,7 @@ public sealed class MoCo : JointEmbedding
         var q = Query(xq);                                                    // [n, D], unit
         _keys = Keys(xk);                                                     // [N, D], unit, of all ranks, without gradient
         var k = _keys.narrow(0, Share.Offset, Share.Count);                   // [n, D]
-        return new MethodLoss(InfoNce(q, k, _queue.Keys, _options.Temperature).sum() / Share.Total, Shown(q, k));
+        return new MethodLoss(InfoNce(q, k, _queue.Keys(q.dtype), _options.Temperature).sum() / Share.Total, Shown(q, k));
     }
 
     /// <summary>−log softmax of (q · k, q · queue₁, … q · queue_K) / τ at the first, for each row: [n].</summary>
@@ -74,7 +75,7 @@ public sealed class MoCo : JointEmbedding
         MovingAverage.Follow(_keyG, _g, _options.Momentum);
         if (_options.ShuffleGroups > 0)
             MovingAverage.CopyStatistics(_keyF, Backbone);                    // each rank's are those of its groups; training reads none
-        _queue.Replace(_keys ?? throw new InvalidOperationException("an update without a loss before it has no keys"), step);
+        _queue.Append(_keys ?? throw new InvalidOperationException("an update without a loss before it has no keys"), step);
         _keys = null;
     }
 
@@ -94,57 +95,25 @@ public sealed class MoCo : JointEmbedding
         using var _ = no_grad();
         var (ranks, total) = (Share.Ranks, Share.Total);
         if (_options.ShuffleGroups == 0)
-            return ranks.AllGather(Unit(Through(x, _keyF, _keyG)), Share.Counts);
+            return _queue.Gather(Unit(Through(x, _keyF, _keyG)), Share);
 
         var groups = Math.Min(_options.ShuffleGroups, Math.Max(1, total / 2));
+        int First(int group) => group * total / groups;
+        int FirstOf(int rank) => rank * groups / ranks.World;                 // a rank normalises the groups from here to the next rank's
         var order = tensor(Permutation(total, _queue.Updates), device: x.device);                            // [N]
         var images = ranks.AllGather(x, Share.Counts);                                                      // [N, 3, H, W]
-        var keys = zeros([total, _options.ProjectorOutput], dtype: x.dtype, device: x.device);              // [N, D]
-        for (var g = ranks.Rank * groups / ranks.World; g < (ranks.Rank + 1) * groups / ranks.World; g++)     // this rank's groups
-        {
-            var (first, end) = (g * total / groups, (g + 1) * total / groups);
-            var group = order.narrow(0, first, end - first);
-            keys.index_copy_(0, group, Unit(Through(Norm.Stack.ToChannelsLast(images.index_select(0, group)), _keyF, _keyG)));
-        }
-
-        ranks.AllReduceSum(keys);                                             // a row is 0 on all ranks but one
-        return keys;
+        var mine = Enumerable.Range(FirstOf(ranks.Rank), FirstOf(ranks.Rank + 1) - FirstOf(ranks.Rank)).Select(g =>
+            Unit(Through(Norm.Stack.ToChannelsLast(images.index_select(0, order.narrow(0, First(g), First(g + 1) - First(g)))), _keyF, _keyG)));
+        var shuffled = ranks.AllGather(                                                                     // [N, D], in the order of groups
+            _queue.Round(cat([zeros([0, _options.ProjectorOutput], dtype: x.dtype, device: x.device), .. mine])),
+            [.. Enumerable.Range(0, ranks.World).Select(r => First(FirstOf(r + 1)) - First(FirstOf(r)))]);
+        return empty_like(shuffled).index_copy_(0, order, shuffled).to(x.dtype);
     }
 
     private static long[] Permutation(int count, long step)
     {
         var order = new Feistel(new KeyedRandom(0).With(step).Key, count);
         return [.. Enumerable.Range(0, count).Select(i => order[i])];
-    }
-}
-
-/// <summary>The last K keys, oldest first to be replaced. It starts with random directions, as the authors' does.</summary>
-internal sealed class KeyQueue : Module
-{
-    private readonly Tensor keys;
-    private readonly Tensor updates;
-
-    internal KeyQueue(int length, int dimensions)
-        : base(nameof(KeyQueue))
-    {
-        keys = normalize(randn(length, dimensions), dim: 1);
-        updates = zeros(Array.Empty<long>(), dtype: ScalarType.Int64);
-        RegisterComponents();
-    }
-
-    /// <summary>[K, D].</summary>
-    internal Tensor Keys => keys;
-
-    /// <summary>Updates applied so far.</summary>
-    internal long Updates => updates.item<long>();
-
-    /// <summary>Puts the keys of update <paramref name="step"/> in the place of the oldest.</summary>
-    internal void Replace(Tensor newest, long step)
-    {
-        using var _ = no_grad();
-        var place = (step - 1) * newest.shape[0] % keys.shape[0];
-        keys.narrow(0, place, newest.shape[0]).copy_(newest);
-        updates.fill_(step);
     }
 }
 
@@ -169,6 +138,9 @@ public sealed record MoCoOptions : MethodOptions
     /// <summary>D, dimensions of queries and keys. Default 128.</summary>
     public int ProjectorOutput { get; init; } = 128;
 
+    /// <summary>Precision and staleness of the queue.</summary>
+    public BankOptions Bank { get; init; } = new();
+
     /// <summary>Groups that keys are normalised in, shuffled anew each step; 0: with the statistics the queries have. Default 8, the authors' GPUs.</summary>
     public int ShuffleGroups { get; init; } = 8;
 
@@ -181,6 +153,7 @@ public sealed record MoCoOptions : MethodOptions
         ProjectorLayers = given.Count("projector_layers", ProjectorLayers, 1, 2),
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
         ShuffleGroups = given.Count("shuffle_groups", ShuffleGroups, 0, 4096),
+        Bank = Bank.Read(given),
     };
 
     /// <inheritdoc/>

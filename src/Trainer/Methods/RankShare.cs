@@ -25,6 +25,16 @@ public sealed class RankShare(ICollective ranks, IReadOnlyList<int> counts)
     /// <summary>Images of the ranks before this one.</summary>
     public int Offset => Counts.Take(Ranks.Rank).Sum();
 
+    /// <summary>Numbers in the dataset of this rank's images of the step, in batch order: [n]. What remembers every image needs them.</summary>
+    /// <exception cref="InvalidOperationException">The batches of this run are not numbered.</exception>
+    public IReadOnlyList<long> Images =>
+        _images.Count == Count ? _images : throw new InvalidOperationException($"{_images.Count} of this rank's {Count} images have a number in the dataset; a memory of every image needs them all");
+
+    private IReadOnlyList<long> _images = [];
+
     /// <summary>Other shares from now on.</summary>
     public void Deal(IReadOnlyList<int> counts) => Counts = counts;
+
+    /// <summary>The images of the next step.</summary>
+    public void Show(IReadOnlyList<long> images) => _images = images;
 }

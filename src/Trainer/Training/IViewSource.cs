@@ -20,6 +20,9 @@ public interface IViewBatch : IDisposable
     /// <summary>The samples' keys, in batch order.</summary>
     IReadOnlyList<string> Keys { get; }
 
+    /// <summary>The samples' numbers in the dataset, in batch order; empty where the source does not number them.</summary>
+    IReadOnlyList<long> Numbers => [];
+
     /// <summary>The wrapping sum over the samples of <see cref="Data.SampleDigest"/>: what these images count for in the ledger.</summary>
     ulong Digest { get; }
 

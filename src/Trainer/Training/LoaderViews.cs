@@ -54,6 +54,8 @@ public sealed class LoaderViews : IViewSource
 
         public IReadOnlyList<string> Keys => batch.Keys;
 
+        public IReadOnlyList<long> Numbers => batch.Numbers;
+
         public ulong Digest => batch.Digest;
 
         public Memory<byte> View(int view) => batch.View(view);

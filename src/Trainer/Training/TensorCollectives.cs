@@ -41,7 +41,7 @@ public static class TensorCollectives
         if (shape[0] != rows[ranks.Rank])
             throw new ArgumentException($"Rank {ranks.Rank} announced {rows[ranks.Rank]} rows and gives {shape[0]}.", nameof(mine));
         using var host = mine.detach().cpu().contiguous();
-        var rowBytes = (int)(host.NumberOfElements / shape[0] * host.ElementSize);
+        var rowBytes = (int)(shape.Skip(1).Aggregate(1L, (a, b) => a * b) * host.ElementSize);
         shape[0] = rows.Sum();
         using var all = empty(shape, dtype: mine.dtype);
         ranks.AllGather(host.bytes, all.bytes, rows.Select(n => n * rowBytes).ToArray());

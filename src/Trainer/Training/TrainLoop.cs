@@ -39,6 +39,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             var dataWait = Stopwatch.GetElapsedTime(waited);
 
             state.BeginStep();                                                  // what is broken off from here on is undone
+            state.Share.Show(batch.Numbers);
             var x = views.Normalized(batch, state.Stack);                       // [V·n, 3, H, W] of each size
             var loss = state.Method.Loss(x);                                    // this rank's summand
             gradients.Begin(StepSums.Summands(loss, options, batch.Digest, session, checkpoints?.IsBusy == true));

@@ -45,6 +45,9 @@ public sealed record TrainOptions
     /// <summary>The number of this rank's lanes.</summary>
     public required int Lanes { get; init; }
 
+    /// <summary>Images of the dataset, for methods that remember every one; 0 (default): not known.</summary>
+    public long DatasetImages { get; init; }
+
     /// <summary>Height and width of the square views, in pixels.</summary>
     public required int ImageSize { get; init; }
 

@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
@@ -32,7 +33,10 @@ public sealed partial class TrainState : IDisposable
     {
         // The rest are second networks that follow the trained one.
         var named = method.Network.named_parameters().Where(p => p.parameter.requires_grad).ToList();
-        var buffers = method.Network.named_buffers().Select(b => b.buffer).ToList();
+        Banks = [.. method.Network.named_modules().Where(m => m.module is Bank).Select(m => (m.name, (Bank)m.module))];
+        // Banks change after the update only: a step that is broken off has not touched them.
+        var remembered = Banks.SelectMany(b => b.Bank.named_buffers().Select(row => $"{b.Name}.{row.name}")).ToHashSet();
+        var buffers = method.Network.named_buffers().Where(b => !remembered.Contains(b.name)).Select(b => b.buffer).ToList();
         (_options, Method, Ranks, Share, Stack) = (options, method, ranks, share, stack);
         Parameters = [.. named.Select(p => p.parameter)];
         Optimizer = new Optimizer(options.Optimizer, named, stack);
@@ -75,6 +79,9 @@ public sealed partial class TrainState : IDisposable
     /// <summary>Networks and loss.</summary>
     public IMethod Method { get; }
 
+    /// <summary>What the method remembers of other images, by its name in the network.</summary>
+    public IReadOnlyList<(string Name, Bank Bank)> Banks { get; }
+
     /// <summary>What applies gradients.</summary>
     public Optimizer Optimizer { get; }
 
@@ -112,6 +119,7 @@ public sealed partial class TrainState : IDisposable
             zeros([group.Views * images, 3, group.Size, group.Size], dtype: Parameters[0].dtype, device: Parameters[0].device))).ToList();
         var share = Share.Counts;
         Share.Deal([images]);
+        Share.Show([.. Enumerable.Range(0, images).Select(i => i % Math.Max(1, options.DatasetImages))]);
         BeginStep();
         Method.Loss(x).Value.backward();
         Abandon();
@@ -222,7 +230,7 @@ public sealed partial class TrainState : IDisposable
         lock (Generator)
         {
             manual_seed(options.Seed);
-            method = options.Method.Create(new MethodSetup(options.Model, new Normalization(stack, options.SyncBatchNorm ? ranks : null), share, options.ViewSizes));
+            method = options.Method.Create(new MethodSetup(options.Model, new Normalization(stack, options.SyncBatchNorm ? ranks : null), share, options.ViewSizes) { Images = options.DatasetImages });
         }
 
         if (options.Precision == Precision.Float64)

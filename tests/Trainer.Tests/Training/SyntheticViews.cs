@@ -33,6 +33,9 @@ public sealed class SyntheticViews(TrainOptions options, long startStep) : IView
 
         public IReadOnlyList<string> Keys { get; } = [.. Samples(options, step).Select(s => $"{s.Lane}/{s.Position}")];
 
+        public IReadOnlyList<long> Numbers { get; } =
+            [.. Samples(options, step).Select(s => ((s.Lane * 1_000_003) + s.Position) % Math.Max(1, options.DatasetImages))];
+
         public ulong Digest { get; } = Samples(options, step).Aggregate(0ul, (sum, s) => sum + DigestOf(s.Lane, s.Position));
 
         public Memory<byte> View(int view)

@@ -52,6 +52,7 @@ internal sealed class PreparedRun : IDisposable
             LaneCount = lanes,
             FirstLane = 0,
             Lanes = lanes,
+            DatasetImages = catalog.SampleCount,
             ImageSize = recipe.Views[0].View.Size,
             Mean = [.. recipe.Data.Mean.Select(value => (float)value)],
             Std = [.. recipe.Data.Std.Select(value => (float)value)],

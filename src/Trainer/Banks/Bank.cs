@@ -1,0 +1,117 @@
+using DarkMatter.Trainer.Methods;
+using DarkMatter.Trainer.Training;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace DarkMatter.Trainer.Banks;
+
+/// <summary>
+/// What a method remembers of images that are not in the batch: rows [L, D] on the trainer's device, the same on every rank after every step. A method
+/// fetches in its loss what a step is to write (that is the only talk between ranks) and hands it over after the update, so that a step that is broken
+/// off writes nothing. The rows are part of the network's state: checkpoints hold them, ranks that join copy them, and their hash is compared with the rest.
+/// </summary>
+/// <remarks>
+/// N images on all ranks · L rows · D dimensions · s staleness. The rows of a step stand in the order of the global batch, which is that of the lanes: no
+/// world size changes it. Rows that staleness holds back wait in s places of N rows.
+/// </remarks>
+public abstract class Bank : Module
+{
+    private readonly BankOptions _options;
+
+    /// <summary>Makes room for what is held back; the rows are the subclass's.</summary>
+    /// <param name="kind">The module's name.</param>
+    /// <param name="length">L.</param>
+    /// <param name="batch">N.</param>
+    /// <param name="dimensions">D.</param>
+    /// <param name="options">Precision and staleness.</param>
+    protected Bank(string kind, long length, int batch, int dimensions, BankOptions options)
+        : base(kind)
+    {
+        (_options, Length, Dimensions) = (options, length, dimensions);
+        register_buffer("updates", zeros(Array.Empty<long>(), dtype: ScalarType.Int64));
+        if (options.Staleness == 0)
+            return;
+        register_buffer("held", zeros(options.Staleness, batch, dimensions, dtype: Stored));
+        register_buffer("held_places", zeros(options.Staleness, batch, dtype: ScalarType.Int64));
+    }
+
+    /// <summary>L.</summary>
+    public long Length { get; }
+
+    /// <summary>D.</summary>
+    public int Dimensions { get; }
+
+    /// <summary>Updates that have written here.</summary>
+    public long Updates => Buffer("updates").item<long>();
+
+    /// <summary>Updates whose rows can be seen: s fewer.</summary>
+    public long Visible => Math.Max(0, Updates - _options.Staleness);
+
+    /// <summary>Bytes of all rows, visible and held back.</summary>
+    public long Bytes => named_buffers().Sum(b => b.buffer.numel() * b.buffer.ElementSize);
+
+    /// <summary>The rows that the last update made visible; null where staleness holds them back.</summary>
+    internal BankWrite? Newest { get; private set; }
+
+    /// <summary>What rows are kept in before the network is given its precision.</summary>
+    protected ScalarType Stored => _options.Float16 ? ScalarType.Float16 : ScalarType.Float32;
+
+    /// <summary>The fingerprint of all that is kept; equal on all ranks after every step.</summary>
+    public ulong Hash() => StateHash.Of(named_buffers().Select(b => b.buffer));
+
+    /// <summary>This rank's rows, as all ranks will keep them, of every rank in batch order: [n, D] → [N, D]. Call it in the loss.</summary>
+    protected Tensor Gathered(Tensor rows, RankShare share)
+    {
+        using var _ = no_grad();
+        return share.Ranks.AllGather(Rounded(rows), share.Counts);
+    }
+
+    /// <summary>Rows in the precision in which they travel and are kept.</summary>
+    protected Tensor Rounded(Tensor rows) => _options.Float16 ? rows.detach().to(ScalarType.Float16) : rows.detach();
+
+    /// <summary>Takes the rows of update <paramref name="step"/>; those of s updates before become visible.</summary>
+    /// <param name="places">Of each row, 0 to L − 1; of rows with one place the last counts.</param>
+    /// <param name="rows">[N, D].</param>
+    /// <param name="step">Updates applied, this one included: one more than at the last call.</param>
+    protected void Record(long[] places, Tensor rows, long step)
+    {
+        if (step != Updates + 1)
+            throw new InvalidOperationException($"the bank has the rows of {Updates} updates; those of update {step} cannot follow");
+        using var _ = no_grad();
+        Newest?.Rows.Dispose();
+        Newest = null;
+        if (_options.Staleness == 0)
+        {
+            Show(step, places, rows);
+        }
+        else
+        {
+            var slot = (step - 1) % _options.Staleness;
+            var (held, heldPlaces) = (Buffer("held").select(0, slot), Buffer("held_places").select(0, slot));
+            if (step > _options.Staleness)
+                Show(step - _options.Staleness, heldPlaces.cpu().data<long>().ToArray(), held.clone());
+            held.copy_(rows);
+            heldPlaces.copy_(tensor(places));
+        }
+
+        Buffer("updates").fill_(step);
+    }
+
+    /// <summary>Overwrites visible rows.</summary>
+    protected abstract void Put(long[] places, Tensor rows);
+
+    /// <summary>A buffer of this module; asked for by name, for moving a network to a device replaces them.</summary>
+    protected Tensor Buffer(string name) => get_buffer(name)!;
+
+    private void Show(long update, long[] places, Tensor rows)
+    {
+        Put(places, rows);
+        Newest = new BankWrite(update, places, rows.DetachFromDisposeScope());
+    }
+}
+
+/// <summary>Rows that became visible on every rank.</summary>
+/// <param name="Update">The update that wrote them.</param>
+/// <param name="Places">Of each row.</param>
+/// <param name="Rows">[N, D].</param>
+internal sealed record BankWrite(long Update, long[] Places, Tensor Rows);
