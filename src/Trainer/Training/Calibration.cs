@@ -12,6 +12,7 @@ public sealed class Calibration(TrainOptions options, TrainState state, ICollect
 {
     private readonly List<TimeSpan> _measured = [];
     private int _steps;
+    private long _decideAfter;
 
     /// <summary>Counts a step.</summary>
     /// <returns>True once: when this step fixed the plan.</returns>
@@ -24,12 +25,23 @@ public sealed class Calibration(TrainOptions options, TrainState state, ICollect
         if (_measured.Count < options.CalibrationSteps)
             return false;
 
-        var total = StepPlan.Decide(options.TotalSteps, state.Step, state.Trained, _measured, budget);
-        if (ranks.World > 1)
-            ranks.Broadcast(MemoryMarshal.AsBytes(new Span<long>(ref total)), root: 0);
+        // Each rank's clock differs, and all must decide after the same step: rank 0 says which.
+        if (_decideAfter == 0)
+            _decideAfter = FromRankZero(_steps + StepPlan.StepsStillToMeasure(state.Trained, _measured, budget));
+        if (_steps < _decideAfter)
+            return false;
+
+        var total = FromRankZero(StepPlan.Decide(options.TotalSteps, state.Step, state.Trained, _measured, budget));
         state.Plan(total);
         if (ranks.Rank == 0)
             session.StepsPlanned(total);
         return true;
+    }
+
+    private long FromRankZero(long value)
+    {
+        if (ranks.World > 1)
+            ranks.Broadcast(MemoryMarshal.AsBytes(new Span<long>(ref value)), root: 0);
+        return value;
     }
 }

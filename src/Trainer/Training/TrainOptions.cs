@@ -65,11 +65,11 @@ public sealed record TrainOptions
 
     /// <summary>
     /// Time for the training steps of the whole run. When set and no plan is in force yet, rank 0 measures the rate in the first
-    /// <see cref="CalibrationSteps"/> steps and lowers the total to what fits. Null: all of <see cref="TotalSteps"/>.
+    /// <see cref="CalibrationSteps"/> steps or more (<see cref="StepPlan.Measured"/>) and lowers the total to what fits. Null: all of <see cref="TotalSteps"/>.
     /// </summary>
     public TimeSpan? Budget { get; init; }
 
-    /// <summary>Steps the rate is measured over, after <see cref="StepPlan.WarmupSteps"/> that warm up. Default 16.</summary>
+    /// <summary>The fewest steps the rate is measured over, after <see cref="StepPlan.WarmupSteps"/> that warm up. Default 16.</summary>
     public int CalibrationSteps { get; init; } = 16;
 
     /// <summary>Default <see cref="Training.Precision.Auto"/>.</summary>
