@@ -69,6 +69,12 @@ reference: ## the demo's training in plain python3-torch: the accuracy the demo 
 	@eng/setup --test
 	@/usr/bin/python3 tests/Interop/simclr_reference.py --recipe recipes/simclr-fashion-mnist.yaml $(if $(STEPS),--steps $(STEPS))
 
+.PHONY: compare-accuracy
+compare-accuracy: ## DarkMatter's kNN accuracy against that reference over SEEDS="1 2 3", 500 steps each (takes long; goes on where it stopped)
+	@eng/setup --test
+	@OMP_NUM_THREADS=1 /usr/bin/python3 tests/Interop/compare_accuracy.py --recipe recipes/simclr-fashion-mnist.yaml --output artifacts/accuracy \
+		--steps $(or $(STEPS),500) --seeds $(or $(SEEDS),1 2 3)
+
 .PHONY: build
 build: setup ## build everything
 

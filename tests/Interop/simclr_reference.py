@@ -20,6 +20,7 @@ from torchvision import transforms
 
 import losses
 import networks
+import tensorfile
 from recipe import Recipe, idx_dataset
 
 
@@ -155,6 +156,8 @@ def work(rank, world, rendezvous, arguments):
     if rank > 0:
         return
     seconds = time.perf_counter() - started
+    if arguments.save:
+        tensorfile.write(arguments.save, dict(backbone.state_dict()))
     knn = losses.knn_accuracy(features(backbone, images, recipe, bfloat16), labels,
                               features(backbone, queries, recipe, bfloat16), expected, recipe.k, recipe.knn_temperature)
     raw = [x.flatten(1).float() / 255 for x in (images, queries)]
@@ -173,6 +176,7 @@ def main():
     parser.add_argument("--processes", type=int, default=1, help="data-parallel processes over Gloo, batch normalisation synchronised")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--held-out", action="store_true", help="train on all but the last 10,000 training images and judge on those")
+    parser.add_argument("--save", metavar="FILE", help="write the backbone here, as safetensors with torchvision's names")
     parser.add_argument("--no-raw", dest="raw", action="store_false", help="leave raw-pixel kNN out")
     arguments = parser.parse_args()
     if arguments.processes == 1:
