@@ -150,6 +150,33 @@ public sealed class MembershipTests : SiloTest
         (next.Generation, next.Rank, next.World).ShouldBe((2, 0, 2));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task StoppedOrDrained_WhileItWaits_TheHolderOfTheStateSavesItFirst(bool drain)
+    {
+        var trainers = await Begin(minWorld: 2);
+        await ApplyAll(trainers, 3, digest: 30);
+        await trainers[1].Die();
+        await Until(s => s.State == RunState.Waiting);
+        await (drain ? trainers[0].Drain() : Client.StopRunAsync(new StopRunRequest { Run = "demo", Reason = "asked by a test" }).ResponseAsync);
+        var save = await trainers[0].Assignment();
+        (save.Generation, save.World, save.SaveOnly, save.AtOnce).ShouldBe((2, 1, true, true));
+        await trainers[0].Began(3, "memory of generation 1", stateGeneration: 1, stateDigest: 30);
+        await Client.PublishCheckpointAsync(Checkpoint(3, generation: 2));
+        await trainers[0].Ready("a checkpoint was taken");
+        if (drain)
+        {
+            (await trainers[0].Next(SiloMessage.KindOneofCase.Release)).Release.NextGeneration.ShouldBe(0);
+            await Until(s => s.State == RunState.Waiting);
+        }
+        else
+        {
+            (await trainers[0].Next(SiloMessage.KindOneofCase.Stop)).Stop.Over.ShouldBeTrue();
+            (await Until(s => s.State == RunState.Stopped)).Reason.ShouldStartWith("Asked by a test at step 3.");
+        }
+    }
+
     [Fact]
     public async Task DrainingTrainer_IsReleasedWhenTheOthersGoOn_TheLastOneWithNobodyNext()
     {

@@ -12,6 +12,14 @@ internal sealed class Faults(World world)
     {
         for (int i = 0; i < world.Plan.Faults; i++)
             world.Clock.After(LatestFault * world.Random.NextDouble(), Strike);
+        for (int i = 0; i < world.Plan.Taints; i++)
+            world.Clock.After(LatestFault * world.Random.NextDouble(), Taint);
+        for (int i = 0; i < world.Plan.Pauses; i++)
+            world.Clock.After(LatestFault * world.Random.NextDouble(), Pause);
+        if (world.Plan.StopAt is { } stop)
+            world.Clock.After(stop, () => Stop(inPeace: world.Plan.Faults == 0));
+        if (world.Plan.StarveAt is { } starve)
+            world.Clock.After(starve, Starve);
     }
 
     /// <summary>The end of all trouble: links are whole, nobody hangs, the silo lives, and there are trainers enough.</summary>
@@ -27,6 +35,86 @@ internal sealed class Faults(World world)
             world.StartSilo();
         for (int i = world.Trainers.Count; i < world.Plan.World; i++)
             world.StartTrainer();
+        Command("unpause", roster => roster.Unpause());
+    }
+
+    // Less than the least world is left: those that wait have what no checkpoint has. Then they are drained, or the run is stopped.
+    private void Starve()
+    {
+        foreach (var trainer in world.Trainers.Skip(1 + world.Random.Next(world.Plan.MinWorld - 1)))
+        {
+            Say($"{trainer.Name} is killed");
+            trainer.Kill();
+        }
+
+        if (world.Random.Next(3) == 0)
+            RestartSilo(0.2, 3);
+        if (world.Plan.StopAt is null)
+        {
+            foreach (var trainer in world.Trainers)
+                Later(6, 9, () => trainer.Do(trainer.Drain));
+        }
+    }
+
+    private void Pause()
+    {
+        Say("the run is paused");
+        Command("pause", roster => roster.Pause());
+        if (world.Random.Next(3) == 0)
+            RestartSilo(0.1, 2);
+        Later(0.5, 8, () => Command("unpause", roster => roster.Unpause()));
+    }
+
+    private void Stop(bool inPeace)
+    {
+        Say("the run is stopped");
+        world.StopInPeace = inPeace;
+        Command("stop", roster => roster.Stop("stopped by an operator"));
+        if (world.Random.Next(3) == 0)
+            RestartSilo(0.1, 2);
+    }
+
+    private void Taint()
+    {
+        // Only where most of a generation are right can it be seen who is wrong.
+        var victims = world.Trainers.Where(trainer => trainer is { Generation: > 0, Memory: { Holds: true, Tainted: false } }).ToList();
+        if (victims.Count < 3 || world.Trainers.Any(trainer => trainer.Memory.Tainted))
+            return;
+        var victim = victims[world.Random.Next(victims.Count)];
+        Say($"a bit flips in the memory of {victim.Name}");
+        victim.Taint((ulong)world.Random.Next(1, 64));
+        if (world.Random.Next(4) == 0)
+            RestartSilo(0.1, 2);
+    }
+
+    // An operator insists until the silo has taken it in.
+    private void Command(string what, Action<SiloRoster> command)
+    {
+        if (!world.Disk.Record.IsLive)
+            return;
+        if (world.Silo is not { Hung: false } silo)
+        {
+            Later(0.2, 1, () => Command(what, command));
+            return;
+        }
+
+        silo.Command(command, done =>
+        {
+            if (!done)
+                Later(0.2, 1, () => Command(what, command));
+            else
+                Say($"{what} is acknowledged");
+        });
+    }
+
+    private void RestartSilo(double least, double most)
+    {
+        world.KillSilo();
+        Later(least, most, () =>
+        {
+            if (world.Silo is null)
+                world.StartSilo();
+        });
     }
 
     private void Strike()
@@ -55,12 +143,7 @@ internal sealed class Faults(World world)
                 Cut(victim.Host, World.SiloHost, Seconds(0.1, 15));
                 break;
             case 9 when world.Silo is not null:
-                world.KillSilo();
-                Later(0.1, 14, () =>
-                {
-                    if (world.Silo is null)
-                        world.StartSilo();
-                });
+                RestartSilo(0.1, 14);
                 break;
             case 10 when world.Silo is { } silo:
                 Say("the silo hangs");
@@ -87,18 +170,14 @@ internal sealed class Faults(World world)
                 break;
             case 15 when random.Next(3) == 0:
                 Say("the power fails everywhere");
-                world.KillSilo();
+                RestartSilo(0.1, 3);
                 foreach (var trainer in trainers)
                     trainer.Kill();
-                Later(0.1, 3, () =>
-                {
-                    if (world.Silo is null)
-                        world.StartSilo();
-                });
                 for (int i = 0; i < world.Plan.World; i++)
                     Later(0.1, 8, () => Start(null));
                 break;
-            case 15 when world.Blobs.Whole.ToArray() is [var newest, _, ..]: // one whole checkpoint is always left
+            case 15 when world.Blobs.Whole.ToArray() is [var newest, .. var older] && older.Any(path => World.StepOf(path) < World.StepOf(newest)):
+                // An older whole one is always left.
                 Say($"checkpoint {newest} is damaged");
                 world.Blobs.Damage(newest);
                 break;

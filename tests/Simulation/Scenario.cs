@@ -28,8 +28,23 @@ internal sealed record Scenario
 
     public int CheckpointEvery { get; init; } = 20;
 
+    /// <summary>Steps between comparisons of the ranks' hashes.</summary>
+    public int HashEvery { get; init; } = 15;
+
     /// <summary>How many things go wrong.</summary>
     public int Faults { get; init; } = 8;
+
+    /// <summary>How often a bit flips in a trainer's memory.</summary>
+    public int Taints { get; init; }
+
+    /// <summary>How often an operator pauses the run, and unpauses it later.</summary>
+    public int Pauses { get; init; }
+
+    /// <summary>When an operator stops the run; null: nobody does.</summary>
+    public TimeSpan? StopAt { get; init; }
+
+    /// <summary>When so many trainers are lost that the rest wait, for long; null: no such moment.</summary>
+    public TimeSpan? StarveAt { get; init; }
 
     /// <summary>
     /// False: neither the silo nor the peers look at the generation of a message, and streams between peers outlive generations. What a trainer
@@ -63,7 +78,7 @@ internal sealed record Scenario
     {
         var random = new Random(seed ^ 0x5CE7A210);
         int world = random.Next(1, 5);
-        return new Scenario
+        var scenario = new Scenario
         {
             Seed = seed,
             World = world,
@@ -72,6 +87,30 @@ internal sealed record Scenario
             TotalSteps = random.Next(40, 140),
             CheckpointEvery = random.Next(5, 50),
             Faults = random.Next(0, 14),
+            HashEvery = random.Next(5, 30),
+            Taints = random.Next(3) == 0 ? random.Next(1, 4) : 0,
+            Pauses = random.Next(3) == 0 ? random.Next(1, 4) : 0,
+            StopAt = random.Next(8) == 0 ? TimeSpan.FromSeconds(2 + (random.NextDouble() * 40)) : null,
+        };
+        return random.Next(10) == 0 ? scenario.Starving(random) : scenario;
+    }
+
+    // Calm, but for one moment in which most trainers are lost: those that are left wait below the least world, and are stopped or drained there.
+    private Scenario Starving(Random random)
+    {
+        int world = Math.Max(2, World);
+        double at = 4 + (random.NextDouble() * 3);
+        return this with
+        {
+            World = world,
+            MaxWorld = 0,
+            MinWorld = world,
+            TotalSteps = MostSteps - 1,
+            Faults = 0,
+            Taints = 0,
+            Pauses = 0,
+            StarveAt = TimeSpan.FromSeconds(at),
+            StopAt = random.Next(2) == 0 ? TimeSpan.FromSeconds(at + 4 + (random.NextDouble() * 6)) : null,
         };
     }
 

@@ -39,9 +39,12 @@ internal sealed record SimulatedRun(Scenario Scenario, string? Broken, long Gene
                     world.Laws.Break($"the run does not go on: it is {world.Disk.Record.State} at step {world.Disk.Record.Progress.Step}: {world.Disk.Record.Reason}");
             }
 
-            if (world.Disk.Record.State != RunState.Completed)
+            if (world.Disk.Record.State == RunState.Stopped && world.Disk.Record.StopReason.Length > 0)
+                world.Laws.Stopped(world.StopInPeace);
+            else if (world.Disk.Record.State == RunState.Completed)
+                world.Laws.Completed(nothingLost: scenario.StarveAt is not null);
+            else
                 world.Laws.Break($"the run ended as {world.Disk.Record.State}: {world.Disk.Record.Reason}");
-            world.Laws.Completed();
         }
         catch (Exception exception)
         {

@@ -19,6 +19,9 @@ public sealed class SimulationTests
     [InlineData(581, "the next generation was formed while the beginning of the last was under way to the silo")]
     [InlineData(363, "a generation trained and broke while its rank 0 was cut off from the silo")]
     [InlineData(959, "a trainer that had been cut off was the only one left, with more steps than the generation that went on without it")]
+    [InlineData(4019, "the only checkpoint of a step was damaged, and generations broke on it without a pause")]
+    [InlineData(5533, "the last step was made by two of four, and the rest waited for others to make no step with")]
+    [InlineData(8750, "a rank told what it had after it had restored a state")]
     public void Seed_ThatOnceBrokeAnInvariant_Holds(int seed, string story) => SimulatedRun.Of(Scenario.Of(seed)).Broken.ShouldBeNull(story);
 
     [Fact]

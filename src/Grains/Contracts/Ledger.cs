@@ -62,6 +62,10 @@ public sealed record GenerationRecord
     /// <summary>The generation that made the last step of the state it began with; 0 when that state had none, or when it is not known.</summary>
     [Id(13)]
     public long Parent { get; init; }
+
+    /// <summary>It trains nothing: it takes a checkpoint of what its trainers hold.</summary>
+    [Id(14)]
+    public bool Saving { get; init; }
 }
 
 /// <summary>What an audit reads: the ledger with the few numbers of the run that give it meaning.</summary>
@@ -192,6 +196,10 @@ public sealed record RunRecord
     /// <summary>Shard ranges with broken samples, ascending.</summary>
     [Id(14)]
     public ImmutableArray<int> QuarantinedRanges { get; init; } = [];
+
+    /// <summary>Why it was asked to stop; empty when nobody asked since it was created or last resumed.</summary>
+    [Id(15)]
+    public string StopReason { get; init; } = "";
 
     /// <summary>Number of the newest generation; 0 before the first.</summary>
     public long Generation => Generations.IsEmpty ? 0 : Generations[^1].Number;

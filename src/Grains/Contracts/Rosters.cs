@@ -63,6 +63,10 @@ public sealed record Seating
     /// <summary>Why it begins, for people.</summary>
     [Id(6)]
     public string Reason { get; init; } = "";
+
+    /// <summary>Its trainers take a checkpoint of the newest state that they hold, and train nothing.</summary>
+    [Id(7)]
+    public bool Saving { get; init; }
 }
 
 /// <summary>What a silo is to tell the trainers whose sessions it holds.</summary>

@@ -101,6 +101,10 @@ public interface IRunGrain : IGrainWithStringKey
     [Alias("PlanSteps")]
     Task<RunView> PlanSteps(long generation, long totalSteps);
 
+    /// <summary>A live run is to stop; durable when it returns. The first reason counts.</summary>
+    [Alias("AskToStop")]
+    Task<RunView> AskToStop(string reason);
+
     /// <summary>Ends a live run; durable when it returns. The first end counts.</summary>
     [Alias("End")]
     Task<RunView> End(RunState state, string reason, RunProgress? progress);

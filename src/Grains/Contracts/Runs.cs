@@ -240,6 +240,14 @@ public sealed record RunView
     [Id(13)]
     public bool Began { get; init; }
 
+    /// <summary>The newest generation only takes a checkpoint.</summary>
+    [Id(14)]
+    public bool Saving { get; init; }
+
+    /// <summary>Why it was asked to stop; empty when nobody asked.</summary>
+    [Id(15)]
+    public string StopReason { get; init; } = "";
+
     /// <summary>It waits, trains, or is paused.</summary>
     public bool IsLive => State is RunState.Waiting or RunState.Training or RunState.Paused;
 }

@@ -263,6 +263,10 @@ public sealed record MemberReport
     /// <summary>How the state came about with which it completed the run; empty before.</summary>
     [Id(21)]
     public ImmutableArray<LineageSegment> Lineage { get; init; } = [];
+
+    /// <summary>Updates applied in its memory, whatever generation made them; −1 when it holds no state.</summary>
+    [Id(22)]
+    public long Held { get; init; } = -1;
 }
 
 /// <summary>Steps of a state that were made in one generation.</summary>

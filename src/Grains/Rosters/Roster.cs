@@ -11,7 +11,7 @@ namespace DarkMatter.Grains;
 /// </list>
 /// <c>RosterGrain</c> hosts it.
 /// </summary>
-public static class Roster
+public static partial class Roster
 {
     /// <summary>Newcomers wait for each other at most this many settle times.</summary>
     private const int MostSettleTimes = 10;
@@ -34,12 +34,17 @@ public static class Roster
     {
         if (members.StopRequestedAt is not null)
         {
-            return End(RunState.Stopped, $"{RosterText.Capital(members.StopReason)}; its trainers waited.");
+            return StopWaiting(now, members, options);
         }
 
         if (members.All.FirstOrDefault(m => m.RunFailed) is { } failed)
         {
             return End(RunState.Failed, $"{RosterText.Who(failed)} failed: {RosterText.Sentence(failed.Reason)}");
+        }
+
+        if (members.Endangered)
+        {
+            return Save(now, members, options, "its last trainers drain");
         }
 
         if (members.PauseReason is { } pause)
@@ -48,8 +53,8 @@ public static class Roster
         }
 
         var ready = Candidates(now, members, options);
-        int wanted = members.Formed || now - members.OpenedAt >= options.JoinTimeout ? members.MinWorld : members.World;
-        if (ready.Length < wanted || (ready.Length < members.World && !Settled(now, ready, options)))
+        int wanted = members.Formed || now - members.OpenedAt >= options.JoinTimeout ? members.LeastWorld : members.World;
+        if (ready.Length < wanted || now < members.NotBefore || (ready.Length < members.World && !Settled(now, ready, options)))
         {
             return members.State == RunState.Paused
                 ? new(RunState.Waiting, Waits(members, ready.Length, wanted, "It is paused no longer."), [])
@@ -75,6 +80,11 @@ public static class Roster
         if (Ended(now, members, seated, options) is { } end)
         {
             return end;
+        }
+
+        if (members.Saving)
+        {
+            return WhileSaving(now, members, seated, options);
         }
 
         var lost = seated.Where(m => m.IsLost(now, options)).Concat(members.Replaced).ToImmutableArray();
@@ -135,7 +145,7 @@ public static class Roster
         TimeSpan now, RosterMembers members, RosterOptions options, Verdict verdict, ImmutableArray<RosterMember> lost)
     {
         int fruitless = members.Progressed ? 0 : members.Fruitless + 1;
-        if (fruitless >= options.FruitlessGenerations)
+        if (fruitless >= options.FruitlessGenerations && members.StopRequestedAt is null)
         {
             return End(
                 RunState.Failed,
@@ -143,11 +153,16 @@ public static class Roster
         }
 
         var next = Candidates(now, members, options, verdict.Benched);
+        var rest = options.PauseAfter(fruitless);
         var change = members.PauseReason is { } pause
             ? new(RunState.Paused, $"{pause} ({verdict.Reason})", [])
-            : next.Length < members.MinWorld
-                ? Hold(members, next.Length, verdict.Reason)
-                : Form(members, next, $"{verdict.Reason} {Who(members, next)}");
+            : members.StopRequestedAt is not null
+                ? new(RunState.Waiting, $"stops: {verdict.Reason}", []) // Its trainers have stopped already; what they hold is saved.
+                : next.Length < members.LeastWorld
+                    ? Hold(members, next.Length, verdict.Reason)
+                    : rest > TimeSpan.Zero
+                        ? new(RunState.Waiting, $"tries again in {RosterText.Seconds(rest)}, for {fruitless} generations in a row broke before a step: {verdict.Reason}", [])
+                        : Form(members, next, $"{verdict.Reason} {Who(members, next)}");
         return change with
         {
             AtOnce = true,
@@ -167,7 +182,7 @@ public static class Roster
         if (!draining.IsEmpty)
         {
             string why = RosterText.Drain(draining);
-            return next.Length < members.MinWorld
+            return next.Length < members.LeastWorld
                 ? Hold(members, next.Length, why)
                 : Form(members, next, $"{why} {Who(members, next)}") with { Notice = why };
         }
@@ -178,20 +193,25 @@ public static class Roster
             : Form(members, next, RosterText.Join(newcomers));
     }
 
-    /// <summary>Who can have a place in the next generation, in rank order: those that have one now, then spares by name.</summary>
+    /// <summary>
+    /// Who can have a place in the next generation, in rank order: those that have one now, then spares by name. Without the benched; but where the
+    /// run would have to wait for more trainers they are called back after the shortest time, those first whose own is nearly over.
+    /// </summary>
     private static ImmutableArray<RosterMember> Candidates(
         TimeSpan now, RosterMembers members, RosterOptions options, RosterMember? benched = null)
     {
-        bool stopping = members.StopRequestedAt is not null;
-        return
-        [
-            .. members.All
-                .Where(m => m.Prepared && m.Presence == Presence.Connected && !m.IsSilent(now, options) && !m.Draining)
-                .Where(m => !members.IsBenched(m, now) && (benched is null || !m.Is(benched)) && (m.Seated || !stopping))
-                .Order(Comparer<RosterMember>.Create(ByRankThenName))
-                .Take(members.MaxWorld),
-        ];
+        var able = members.All
+            .Where(m => IsReady(m, now, options) && !m.Draining && (benched is null || !m.Is(benched)))
+            .ToLookup(m => members.IsBenched(m, now));
+        var called = able[true]
+            .Where(m => members.Benches[m.Name] is var bench && now >= bench.Since(options) + options.BenchTime)
+            .OrderBy(m => members.Benches[m.Name].Until)
+            .Take(Math.Max(0, members.LeastWorld - able[false].Count()));
+        return [.. able[false].Concat(called).Order(Comparer<RosterMember>.Create(ByRankThenName)).Take(members.MaxWorld)];
     }
+
+    private static bool IsReady(RosterMember m, TimeSpan now, RosterOptions options) =>
+        m.Prepared && m.Presence == Presence.Connected && !m.IsSilent(now, options);
 
     private static int ByRankThenName(RosterMember a, RosterMember b) => (a.Seated, b.Seated) switch
     {
@@ -224,7 +244,7 @@ public static class Roster
         [.. next.Select((m, rank) => m with { Rank = rank })]);
 
     private static RosterDecision Hold(RosterMembers members, int ready, string why) =>
-        new(RunState.Waiting, Waits(members, ready, members.MinWorld, why), []) { Notice = why };
+        new(RunState.Waiting, Waits(members, ready, members.LeastWorld, why), []) { Notice = why };
 
     private static string Waits(RosterMembers members, int ready, int wanted, string why)
     {

@@ -14,6 +14,9 @@ public sealed record RosterDecision(RunState State, string Reason, ImmutableArra
     /// <summary>The generation before is broken: its members leave it now, not at their next step boundary.</summary>
     public bool AtOnce { get; init; }
 
+    /// <summary>The generation that begins takes a checkpoint and trains nothing.</summary>
+    public bool Saving { get; init; }
+
     /// <summary>Members that belong to the run no more.</summary>
     public ImmutableArray<RosterMember> Lost { get; init; } = [];
 

@@ -26,11 +26,10 @@ public sealed partial class RosterGrain
             _progress = _progress with { Step = Math.Max(_progress.Step, _run.Progress.Step) };
         }
 
-        // The checkpoint of the last step is noted by others than the roster.
-        if (_members.Seated.Any(m => m.Presence == Presence.Completed))
+        // Checkpoints are noted by others than the roster. It asks where they count: at the end, and before trainers go that hold what none has.
+        if (_members.State != RunState.Training || _members.Saving || _members.Seated.Any(m => m.Presence == Presence.Completed))
         {
-            _run = (await Run.Get())!;
-            _members = _members with { FinalCheckpoint = _run.TotalSteps > 0 && _run.Checkpoint?.Step >= _run.TotalSteps };
+            Take((await Run.Get())!);
         }
 
         foreach (string change in _times.Changes())
@@ -40,6 +39,17 @@ public sealed partial class RosterGrain
 
         _progress = Progress();
         await Run.Report(_progress);
+    }
+
+    private void Take(RunView run)
+    {
+        _run = run;
+        _members = _members with
+        {
+            SavedStep = run.Checkpoint?.Step ?? 0,
+            TotalSteps = run.TotalSteps,
+            FinalCheckpoint = run.TotalSteps > 0 && run.Checkpoint?.Step >= run.TotalSteps && _members.Seated.Any(m => m.Presence == Presence.Completed),
+        };
     }
 
     private async Task TakeIn(MemberReport news, int rank)
@@ -53,7 +63,7 @@ public sealed partial class RosterGrain
 
         if (rank == 0 && news.PlannedSteps > 0 && news.PlannedSteps != _plannedSteps)
         {
-            _run = await Run.PlanSteps(_members.Generation, news.PlannedSteps);
+            Take(await Run.PlanSteps(_members.Generation, news.PlannedSteps));
             _plannedSteps = news.PlannedSteps;
         }
 
@@ -106,7 +116,7 @@ public sealed partial class RosterGrain
         State = _run!.State,
         Reason = _members.StopRequestedAt is not null && Live ? _members.StopReason : _run.Reason,
         Seating = _run.State == RunState.Training && _seating is not null && report.KnownGeneration < _seating.Generation ? _seating : null,
-        StopRequested = _members.StopRequestedAt is not null,
+        StopRequested = _members.StopRequestedAt is not null && _members is { State: RunState.Training, Saving: false },
         HoldAtOnce = _holdAtOnce,
         HoldWithCheckpoint = _run.State == RunState.Paused,
         Released = [.. _members.Released.Select(m => m.Session)],

@@ -110,9 +110,17 @@ public sealed partial class RosterGrain(TimeProvider time) : Grain, IRosterGrain
     }
 
     /// <inheritdoc/>
-    public Task<RunAnswer> Stop(string reason) => Ask(members => members.StopRequestedAt is not null
-        ? members
-        : members with { StopRequestedAt = Now, StopReason = reason.Length == 0 ? "stopped on request" : reason });
+    public async Task<RunAnswer> Stop(string reason)
+    {
+        string why = reason.Length == 0 ? "stopped on request" : reason;
+        if (Live)
+        {
+            // Stored before anybody hears of it: a silo that comes back goes on with stopping.
+            Take(await Run.AskToStop(why));
+        }
+
+        return await Ask(members => members.StopRequestedAt is null ? members with { StopRequestedAt = Now, StopReason = why } : members);
+    }
 
     /// <inheritdoc/>
     public async Task<RunAnswer> Pause(string reason) => _run is null || Live
@@ -188,6 +196,11 @@ public sealed partial class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             OpenedAt = Now,
             FormedAt = Now,
             PauseReason = run.State == RunState.Paused ? run.Reason : null,
+            StopRequestedAt = run.StopReason.Length > 0 ? Now : null,
+            StopReason = run.StopReason,
+            Saving = run.Saving,
+            SavedStep = run.Checkpoint?.Step ?? 0,
+            TotalSteps = run.TotalSteps,
             All =
             [
                 .. seats.Select(s => new RosterMember
@@ -254,6 +267,7 @@ public sealed partial class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             Trainers = [.. seats.Select(s => s.Name)],
             Lanes = lanes,
             Reason = decision.Reason,
+            Saving = decision.Saving,
         };
         _run = await Run.BeginGeneration(generation, seats);
         _members = _members with { Generation = number - 1 };
@@ -272,5 +286,6 @@ public sealed partial class RosterGrain(TimeProvider time) : Grain, IRosterGrain
         Brief = Brief,
         AtOnce = atOnce,
         Reason = run.Reason,
+        Saving = run.Saving,
     };
 }

@@ -36,6 +36,9 @@ public sealed record RosterMember
     /// <summary>Last step it applied in the newest generation, or that a spare holds.</summary>
     public long Step { get; init; }
 
+    /// <summary>Updates applied in its memory, whatever generation made them, as it said last; −1 when it holds no state.</summary>
+    public long Held { get; init; } = -1;
+
     /// <summary>It can take a place.</summary>
     public bool Prepared { get; init; }
 
@@ -44,6 +47,9 @@ public sealed record RosterMember
 
     /// <summary>It was asked to end, and waits for the others to go on without it.</summary>
     public bool Draining { get; init; }
+
+    /// <summary>It drains outside a generation, and so without a checkpoint of its own: what only it holds is saved before it is released.</summary>
+    public bool SavesFirst { get; init; }
 
     /// <summary>The first peer it could not go on with in the newest generation; null for none.</summary>
     public Accusation? Accuses { get; init; }

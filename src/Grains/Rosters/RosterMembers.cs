@@ -17,6 +17,12 @@ public sealed record RosterMembers
     /// <summary>Below this many trainers the run waits.</summary>
     public int MinWorld { get; init; } = 1;
 
+    /// <summary>Steps of the run; 0 while unknown.</summary>
+    public long TotalSteps { get; init; }
+
+    /// <summary>Below this many trainers the run waits now: where all steps are made, whoever is there can finish it.</summary>
+    public int LeastWorld => TotalSteps > 0 && All.Any(m => StepIn(m) >= TotalSteps) ? 1 : MinWorld;
+
     /// <summary>More trainers than this wait as spares.</summary>
     public int MaxWorld { get; init; } = int.MaxValue;
 
@@ -50,6 +56,12 @@ public sealed record RosterMembers
     /// <summary>Why it is to pause; null when it is not.</summary>
     public string? PauseReason { get; init; }
 
+    /// <summary>Steps in the newest published checkpoint; 0 for none.</summary>
+    public long SavedStep { get; init; }
+
+    /// <summary>The newest generation trains nothing: it only takes a checkpoint of what its members hold.</summary>
+    public bool Saving { get; init; }
+
     /// <summary>The checkpoint of the last step is published: who is lost now is not missed.</summary>
     public bool FinalCheckpoint { get; init; }
 
@@ -64,6 +76,9 @@ public sealed record RosterMembers
 
     /// <summary>Broken generations in a row in which no step was applied.</summary>
     public int Fruitless { get; init; }
+
+    /// <summary>After them no generation is formed before this moment.</summary>
+    public TimeSpan NotBefore { get; init; }
 
     /// <summary>Why they broke, newest last; a few.</summary>
     public ImmutableList<string> Troubles { get; init; } = [];
@@ -86,8 +101,16 @@ public sealed record RosterMembers
     /// <summary>Steps that every rank of the newest generation applied; null before it began or when none of them is left.</summary>
     public long? CommittedStep => Began && Seated.Any() ? Math.Max(StartStep, Seated.Min(m => m.Step)) : null;
 
+    /// <summary>Members whose memory has steps that no checkpoint has.</summary>
+    public IEnumerable<RosterMember> Holders => All.Where(m => m.Presence is Presence.Connected or Presence.Away && StepIn(m) > SavedStep);
+
+    /// <summary>Steps that no checkpoint has are about to go with the last members that hold them.</summary>
+    public bool Endangered => State == RunState.Waiting
+        && All.Where(m => m.SavesFirst).Select(StepIn).Append(-1).Max() > All.Where(m => !m.Draining).Select(StepIn).Append(SavedStep).Max();
+
     /// <summary>Draining members without whom the others go on, or wait.</summary>
-    public IEnumerable<RosterMember> Released => All.Where(m => m.Draining && !(m.Seated && State == RunState.Training));
+    public IEnumerable<RosterMember> Released => All.Where(
+        m => m.Draining && !(m.Seated && State == RunState.Training) && !(Endangered && m.SavesFirst && StepIn(m) > SavedStep));
 
     /// <summary>Whether a trainer gets no place now.</summary>
     public bool IsBenched(RosterMember member, TimeSpan now) => Benches.TryGetValue(member.Name, out var bench) && now < bench.Until;
@@ -100,7 +123,7 @@ public sealed record RosterMembers
         var member = keeps
             ? before! with { Presence = Presence.Connected, Reason = "", Step = join.Generation == Generation ? Math.Max(before.Step, join.LastStep) : before.Step }
             : new RosterMember { Name = join.Name, Incarnation = join.Incarnation, Step = Math.Max(0, join.LastStep) };
-        member = member with { Session = join.Session, Address = join.Address, ProcessId = join.ProcessId, LastHeard = now };
+        member = member with { Session = join.Session, Address = join.Address, ProcessId = join.ProcessId, LastHeard = now, Held = join.LastStep };
         bool vacates = before is { Seated: true } && !keeps && State == RunState.Training;
         return this with
         {
@@ -129,7 +152,9 @@ public sealed record RosterMembers
             Prepared = before.Prepared || news.Prepared,
             PreparedAt = !before.Prepared && news.Prepared ? now : before.PreparedAt,
             Draining = before.Draining || news.Draining,
+            SavesFirst = before.SavesFirst || (news.Draining && !before.Draining && State != RunState.Training),
             Step = ofNow || !before.Seated ? Math.Max(before.Step, news.Step) : before.Step,
+            Held = news.Held,
             Accuses = accusesFirst ? news.Accuses : before.Accuses,
             AccusedAt = accusesFirst ? now : before.AccusedAt,
         };
@@ -160,9 +185,11 @@ public sealed record RosterMembers
             SameAgain = (Progressed ? 0 : SameAgain) + (decision.Again ? 1 : 0),
             Suspect = decision.Suspect.Length > 0 || Progressed ? decision.Suspect : Suspect,
             Fruitless = Progressed ? 0 : Fruitless + (broke ? 1 : 0),
+            NotBefore = broke ? now + options.PauseAfter(Fruitless + 1) : NotBefore,
+            Saving = decision.Saving,
             Troubles = Progressed ? [] : broke ? Troubles.Add(decision.Reason).RemoveRange(0, Math.Max(0, Troubles.Count + 1 - MaxTroubles)) : Troubles,
             Benches = Bench.With(Benches, decision.Benched, now, options),
-            All = [.. kept.Select(m => m with { Accuses = null })],
+            All = [.. kept.Select(m => m with { Accuses = null, SavesFirst = m.SavesFirst || (m.Draining && decision.AtOnce) })],
         };
         return decision.Begins ? next.Form(now, decision.Next) : next;
     }
@@ -180,6 +207,9 @@ public sealed record RosterMembers
         ],
     };
 
+    // What a member of the newest generation reported of its steps may be newer than what it last said of its memory.
+    private long StepIn(RosterMember m) => m.Held < 0 ? -1 : Math.Max(m.Held, m.Seated && Began ? m.Step : -1);
+
     // One that is away is heard again from any stream of its process, for its place is its own.
     private RosterMember? Find(MemberReport news) => All.FirstOrDefault(
         m => m.Name == news.Name && m.Incarnation == news.Incarnation
@@ -191,6 +221,9 @@ public sealed record RosterMembers
 /// <param name="Times">How often it was so, this time included.</param>
 public sealed record Bench(TimeSpan Until, int Times)
 {
+    /// <summary>Since when it has no place.</summary>
+    public TimeSpan Since(RosterOptions options) => Until - Time(Times, options);
+
     /// <summary>The benches with one more, for twice as long as the last time; those of long ago are forgotten.</summary>
     public static ImmutableDictionary<string, Bench> With(
         ImmutableDictionary<string, Bench> benches, RosterMember? member, TimeSpan now, RosterOptions options)
@@ -202,7 +235,9 @@ public sealed record Bench(TimeSpan Until, int Times)
         }
 
         int times = kept.TryGetValue(member.Name, out var last) ? last.Times + 1 : 1;
-        double seconds = Math.Min(options.LongestBenchTime.TotalSeconds, options.BenchTime.TotalSeconds * Math.Pow(2, times - 1));
-        return kept.SetItem(member.Name, new Bench(now + TimeSpan.FromSeconds(seconds), times));
+        return kept.SetItem(member.Name, new Bench(now + Time(times, options), times));
     }
+
+    private static TimeSpan Time(int times, RosterOptions options) =>
+        TimeSpan.FromSeconds(Math.Min(options.LongestBenchTime.TotalSeconds, options.BenchTime.TotalSeconds * Math.Pow(2, times - 1)));
 }

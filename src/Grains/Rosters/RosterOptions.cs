@@ -20,9 +20,9 @@ public sealed record RosterOptions
     [Id(2)]
     public TimeSpan AccusationGrace { get; init; } = TimeSpan.FromMilliseconds(300);
 
-    /// <summary>How long trainers may take to stop in good order. Default 1 min; at least 1 s.</summary>
+    /// <summary>How long trainers may take to stop in good order, with a last checkpoint. Default 5 min; at least 1 s.</summary>
     [Id(3)]
-    public TimeSpan StopTimeout { get; init; } = TimeSpan.FromMinutes(1);
+    public TimeSpan StopTimeout { get; init; } = TimeSpan.FromMinutes(5);
 
     /// <summary>Newcomers wait this long for more of them, so that ten that come together make one generation. Default 300 ms.</summary>
     [Id(4)]
@@ -55,6 +55,25 @@ public sealed record RosterOptions
     [Id(10)]
     public TimeSpan BeginTimeout { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>
+    /// The pause before the next generation once <see cref="FreeAttempts"/> in a row broke without a committed step; it doubles with each. What is
+    /// away, as a blob store or a switch, may come back meanwhile. Default 2 s; at least 0.
+    /// </summary>
+    [Id(11)]
+    public TimeSpan FruitlessPause { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>The longest such pause. Default 1 min; at least <see cref="FruitlessPause"/>.</summary>
+    [Id(12)]
+    public TimeSpan LongestFruitlessPause { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>Generations in a row that may break without a committed step before there are pauses: trainers may be lost one after the other.</summary>
+    public const int FreeAttempts = 3;
+
+    /// <summary>The pause after so many broken generations in a row without a committed step.</summary>
+    public TimeSpan PauseAfter(int fruitless) => fruitless <= FreeAttempts
+        ? TimeSpan.Zero
+        : TimeSpan.FromSeconds(Math.Min(LongestFruitlessPause.TotalSeconds, FruitlessPause.TotalSeconds * Math.Pow(2, fruitless - FreeAttempts - 1)));
+
     /// <summary>Names what is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Problems()
     {
@@ -70,6 +89,8 @@ public sealed record RosterOptions
         Check(nameof(BeginTimeout), BeginTimeout, TimeSpan.FromSeconds(10));
         Check(nameof(SameTrainersAgain), SameTrainersAgain, 0);
         Check(nameof(FruitlessGenerations), FruitlessGenerations, 1);
+        Check(nameof(FruitlessPause), FruitlessPause, TimeSpan.Zero);
+        Check(nameof(LongestFruitlessPause), LongestFruitlessPause, FruitlessPause);
         return problems;
 
         void Check<T>(string name, T value, T least) where T : IComparable<T>

@@ -129,6 +129,7 @@ public static partial class Run
             StartCheckpoint = from,
             Checkpoints = from is null ? [] : existing.Checkpoints.RemoveAll(c => c.Step >= startStep).Insert(0, from),
             Seats = [],
+            StopReason = "",
             EarlierGeneration = existing.Generation,
             Progress = new RunProgress { Generation = existing.Generation, Step = startStep },
         });
@@ -143,6 +144,10 @@ public static partial class Run
         !run.IsLive || generation == 0 || generation != run.Generation || run.StepsFixed || totalSteps < Math.Max(1, run.Progress.Step)
             ? run
             : run with { TotalSteps = totalSteps, StepsFixed = true };
+
+    /// <summary>A live run that is to stop: the first reason counts.</summary>
+    public static RunRecord AskToStop(RunRecord run, string reason) =>
+        run.IsLive && run.StopReason.Length == 0 ? run with { StopReason = reason } : run;
 
     /// <summary>Ends a live run. A failure's reason says how to go on.</summary>
     public static RunRecord End(RunRecord run, RunState state, string reason)
@@ -175,6 +180,8 @@ public static partial class Run
         StartCheckpoint = run.StartCheckpoint,
         RolledBack = run.RolledBack,
         Formed = run.Generation > run.EarlierGeneration,
+        Saving = !run.Generations.IsEmpty && run.Generations[^1].Saving,
+        StopReason = run.StopReason,
         Began = !run.Generations.IsEmpty && run.Generations[^1].Began,
         Version = version,
     };

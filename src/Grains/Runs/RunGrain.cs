@@ -98,6 +98,9 @@ public sealed class RunGrain(
     }
 
     /// <inheritdoc/>
+    public Task<RunView> AskToStop(string reason) => Become(Run.AskToStop(_run, reason));
+
+    /// <inheritdoc/>
     public Task<RunView> End(RunState state, string reason, RunProgress? progress)
     {
         var last = progress is null ? _run : Run.Report(_run, progress);

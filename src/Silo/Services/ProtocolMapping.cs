@@ -91,6 +91,7 @@ internal static class ProtocolMapping
             DatasetDigest = seating.Brief.DatasetDigest,
             AtOnce = seating.AtOnce,
             Reason = seating.Reason,
+            SaveOnly = seating.Saving,
         };
         assignment.Lanes.AddRange(seat.Lanes);
         assignment.Peers.AddRange(seating.Seats.Select(s => new Member

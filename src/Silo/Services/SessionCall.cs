@@ -53,7 +53,7 @@ internal sealed partial class CoordinatorService
             await over.CancelAsync();
             session.End();
             await listening.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            session.Over.TrySetResult();
+            session.Ended.TrySetResult();
         }
     }
 

@@ -129,7 +129,7 @@ internal sealed partial class RunSessions
         var status = new RpcException(new Status(StatusCode.Unavailable, "the silo stops; go on, and come back to it later"));
         var sessions = Sessions();
         Array.ForEach(sessions, session => session.End(status));
-        await Task.WhenAll(sessions.Select(session => session.Over.Task)).WaitAsync(s_farewell).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Task.WhenAll(sessions.Select(session => session.Ended.Task)).WaitAsync(s_farewell).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private static RpcException Evicted(string name) => new(new Status(
@@ -198,7 +198,7 @@ internal sealed partial class RunSessions
 
         if (view.StopRequested)
         {
-            session.Stop(view.Reason, failed: false);
+            session.Stop(view.Reason);
         }
     }
 
@@ -215,7 +215,7 @@ internal sealed partial class RunSessions
     {
         foreach (var session in sessions)
         {
-            session.Stop(reason, failed);
+            session.Over(reason, failed);
             Remove(session, null);
         }
     }

@@ -91,16 +91,25 @@ internal sealed partial class TrainerSession
         }
     }
 
-    /// <summary>Asks the trainer to stop, once.</summary>
-    public void Stop(string reason, bool failed)
+    /// <summary>Asks the trainer to stop at its next step boundary, once.</summary>
+    public void Stop(string reason)
     {
         lock (_gate)
         {
-            if (!_stopSent || failed)
+            if (!_stopSent)
             {
                 _stopSent = true;
-                Tell(new SiloMessage { Stop = new Stop { Reason = reason, Failed = failed } });
+                Tell(new SiloMessage { Stop = new Stop { Reason = reason } });
             }
+        }
+    }
+
+    /// <summary>The run is over: the trainer has nothing more to do.</summary>
+    public void Over(string reason, bool failed)
+    {
+        lock (_gate)
+        {
+            Tell(new SiloMessage { Stop = new Stop { Reason = reason, Failed = failed, Over = true } });
         }
     }
 

@@ -58,13 +58,14 @@ internal sealed partial class TrainerSession
             Session = Request.Session,
             Generation = join.Generation,
             Step = Math.Max(0, join.LastStep),
+            Held = join.LastStep,
         };
     }
 
     public JoinRequest Request { get; }
 
     /// <summary>Completes when the trainer's call has ended.</summary>
-    public TaskCompletionSource Over { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    public TaskCompletionSource Ended { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public string Name => Request.Name;
 
@@ -82,6 +83,7 @@ internal sealed partial class TrainerSession
             {
                 case TrainerMessage.KindOneofCase.Heartbeat:
                     NoLaterThanOurs(message.Heartbeat.Generation);
+                    _known = _known with { Held = message.Heartbeat.Step };
                     Tell(new SiloMessage { HeartbeatAck = new HeartbeatAck { Generation = _known.Generation } });
                     return false;
 
@@ -188,6 +190,7 @@ internal sealed partial class TrainerSession
         _known = _known with
         {
             Step = applied.Step,
+            Held = applied.Step,
             Loss = applied.Loss,
             ImagesPerSecond = applied.ImagesPerSecond,
             EmbeddingStd = applied.EmbeddingStd,
@@ -214,7 +217,7 @@ internal sealed partial class TrainerSession
             Accuse(-1, ready.Reason.Length > 0 ? ready.Reason : "it left its generation", stateDiffers: false);
         }
 
-        _known = _known with { Prepared = true, Step = _known.Generation > 0 ? _known.Step : Math.Max(0, ready.LastStep) };
+        _known = _known with { Prepared = true, Held = ready.LastStep, Step = _known.Generation > 0 ? _known.Step : Math.Max(0, ready.LastStep) };
     }
 
     private void Note(Leaving leaving) => _known = _known with

@@ -29,7 +29,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         var clock = Stopwatch.StartNew();
         var sums = default(StepSums);
 
-        while (state.Step < state.TotalSteps && !sums.Leave)
+        while (state.Step < state.TotalSteps && !sums.Leave && !options.SaveOnly)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
@@ -51,7 +51,9 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 throw new TrainingDivergedException(options, state, sums.Loss, lr);
             state.ApplyStep(lr, sums.SamplesDigest);                            // optimizer, moving averages; the step is made
 
-            var hash = options.HashEvery > 0 && state.Step % options.HashEvery == 0 ? state.CompareHashes() : (ulong?)null;
+            var ends = sums.Leave || state.Step >= state.TotalSteps;
+            var saves = !ends && options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0;
+            var hash = ComparesHashes(ranks.World, saves || (ends && (!sums.Yield || sums.Checkpoint))) ? state.CompareHashes() : (ulong?)null;
             var elapsed = clock.Elapsed;
             clock.Restart();
             state.Trained += elapsed;
@@ -74,12 +76,12 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 StateHash = hash,
             });
 
-            if (options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0 && state.Step < state.TotalSteps && !sums.Leave)
+            if (saves)
                 state.Save(checkpoints, sums.Busy, session);
         }
 
         var (done, stopped) = (state.Step >= state.TotalSteps, sums.Stop);
-        if (done || stopped || sums.Checkpoint)
+        if (done || stopped || sums.Checkpoint || options.SaveOnly)
         {
             checkpoints?.Save(state.Progress(), required: true);
             checkpoints?.Complete();
@@ -89,6 +91,9 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         return new TrainResult(
             state.Step, state.TotalSteps, sums.Loss, stopped && !done, sums.Yield && !stopped && !done, state.Method.Autocast, checkpoints?.LatestPath);
     }
+
+    // On a schedule; and before a checkpoint, which must not be of several states.
+    private bool ComparesHashes(int world, bool saves) => options.HashEvery > 0 && (state.Step % options.HashEvery == 0 || (saves && world > 1));
 }
 
 /// <summary>How training ended.</summary>

@@ -108,10 +108,13 @@ public sealed record TrainOptions
     /// <summary>The generation that wrote that checkpoint; 0 when it is not known. Default 0.</summary>
     public long ResumeGeneration { get; init; }
 
+    /// <summary>Train nothing: agree on the newest state and take a checkpoint of it. Default false.</summary>
+    public bool SaveOnly { get; init; }
+
     /// <summary>The resolved recipe as text: written into every checkpoint.</summary>
     public string Recipe { get; init; } = "";
 
-    /// <summary>Steps between comparisons of the ranks' state hashes (invariant 1); 0 never. Default 100.</summary>
+    /// <summary>Steps between comparisons of the ranks' state hashes (invariant 1), besides those before each checkpoint; 0 never. Default 100.</summary>
     public long HashEvery { get; init; } = 100;
 
     /// <summary>Bytes of gradients that travel together. Default 4 MiB.</summary>

@@ -192,6 +192,20 @@ public sealed class RosterGrainTests
     }
 
     [Fact]
+    public async Task Stop_IsDurable_ASiloThatComesBackGoesOnWithIt()
+    {
+        await using var silo = await GrainSilo.Start();
+        var roster = await Training(silo);
+        await roster.Stop("enough");
+        await silo.Restart();
+        roster = silo.Grains.GetGrain<IRosterGrain>("demo");
+        (await roster.Join(Joins(0) with { Generation = 1, LastStep = 4 })).KeepsPlace.ShouldBeTrue();
+        (await roster.Report(Says(Heard(0, 4)))).StopRequested.ShouldBeTrue();
+        var view = await roster.Report(Says(Heard(0, 4) with { Presence = Presence.Left }, Heard(1, 4) with { Presence = Presence.Left }));
+        (view.State, view.Reason.Split(" No")[0]).ShouldBe((RunState.Stopped, "Enough at step 4."));
+    }
+
+    [Fact]
     public async Task Abandon_OnlyWithoutTrainers_MakesTheRunResumable()
     {
         await using var silo = await GrainSilo.Start();

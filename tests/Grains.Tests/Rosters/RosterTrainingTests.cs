@@ -158,16 +158,22 @@ public sealed class RosterTrainingTests
     public void Stop_ThatATrainerIgnores_EndsAtItsDeadline()
     {
         var stopping = Training(Seated(0, heard: 160), Seated(1, Presence.Left)) with { StopRequestedAt = S(100), StopReason = "asked" };
-        Decide(stopping, now: 159.9).State.ShouldBe(RunState.Training);
-        var decision = Decide(stopping, now: 160);
+        stopping = stopping with { All = [Seated(0, heard: 400), stopping.All[1]] };
+        Decide(stopping, now: 399.9).State.ShouldBe(RunState.Training);
+        var decision = Decide(stopping, now: 400);
         decision.State.ShouldBe(RunState.Stopped);
-        decision.Reason.ShouldBe("Asked; trainer-0 (rank 0, pid 1000) had not stopped after 60 s.");
+        decision.Reason.ShouldBe("Asked; trainer-0 (rank 0, pid 1000) had not stopped after 300 s.");
     }
 
     [Fact]
-    public void Stop_ALossBeforeAnybodyLeft_TheOthersFormAGenerationToStopIn_WithoutNewcomers() =>
-        Decide(Training(Seated(0), Seated(1, Presence.Broken), Spare(2)) with { StopRequestedAt = S(99), StopReason = "asked" })
-            .Names().ShouldBe("0@0");
+    public void Stop_ALossBeforeAnybodyLeft_TheOthersSaveWhatTheyHold()
+    {
+        var stopping = Training(Seated(0) with { Held = 57 }, Seated(1, Presence.Broken), Spare(2)) with { StopRequestedAt = S(99), StopReason = "asked" };
+        var decision = Decide(stopping);
+        (decision.State, decision.AtOnce).ShouldBe((RunState.Waiting, true));
+        var save = Decide(stopping.After(S(100), decision, Options));
+        (save.Names(), save.Saving).ShouldBe(("0@0", true));
+    }
 
     [Fact]
     public void AFailureThatNobodyCouldAvoid_EndsTheRun()
@@ -177,19 +183,32 @@ public sealed class RosterTrainingTests
     }
 
     [Fact]
-    public void NoProgress_TenTimes_FailsTheRun_WithTheReasons()
+    public void NoProgress_TenTimes_WithGrowingPauses_FailsTheRun_WithTheReasons()
     {
         var members = Training(Seated(0), Seated(1)) with { Began = false };
+        double now = 100;
+        var pauses = new List<double>();
         for (int i = 1; i < Options.FruitlessGenerations; i++)
         {
-            members = members with { All = [Seated(0), Seated(1, Presence.Broken)] };
-            members = members.After(S(100), Decide(members), Options);
+            members = members with { All = [Seated(0, heard: now), Seated(1, Presence.Broken)] };
+            members = members.After(S(now), Decide(members, now), Options);
             members.Fruitless.ShouldBe(i);
+            pauses.Add(members.State == RunState.Training ? 0 : members.NotBefore.TotalSeconds - now);
+            if (members.State == RunState.Waiting)
+            {
+                members = members with { All = [Seated(0, heard: members.NotBefore.TotalSeconds)] };
+                Decide(members, members.NotBefore.TotalSeconds - 0.1).Begins.ShouldBeFalse();
+                now = members.NotBefore.TotalSeconds;
+                members = members.After(S(now), Decide(members, now), Options);
+            }
+
+            members.State.ShouldBe(RunState.Training);
         }
 
-        var decision = Decide(members with { All = [Seated(0), Seated(1, Presence.Broken)] });
+        pauses.ShouldBe([0, 0, 0, 2, 4, 8, 16, 32, 60]);
+        var decision = Decide(members with { All = [Seated(0, heard: now), Seated(1, Presence.Broken)] }, now);
         decision.State.ShouldBe(RunState.Failed);
-        decision.Reason.ShouldStartWith("the run makes no progress: 10 generations in a row broke before a step. generation 8: trainer-1");
+        decision.Reason.ShouldStartWith("the run makes no progress: 10 generations in a row broke before a step. tries again in 16 s, for 7 generations");
         var one = members with { Began = true, StartStep = 50, All = [Seated(0, step: 51), Seated(1, Presence.Broken)] };
         one.After(S(100), Decide(one), Options).Fruitless.ShouldBe(0);
     }

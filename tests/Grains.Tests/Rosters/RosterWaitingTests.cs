@@ -85,9 +85,63 @@ public sealed class RosterWaitingTests
     }
 
     [Fact]
-    public void Waiting_Stop_EndsAtOnce() =>
-        Decide(Waiting(2, Spare(0)) with { StopRequestedAt = S(100), StopReason = "asked by Ann" }).Reason
-            .ShouldBe("Asked by Ann; its trainers waited.");
+    public void Waiting_BelowTheLeastWorld_TheBenchedAreCalledBack_SoonestFirst_AsManyAsItTakes()
+    {
+        var waiting = Waiting(3, Spare(0), Spare(1), Spare(2), Spare(3)) with { Formed = true, MinWorld = 3 };
+        var benches = waiting.Benches.Add("trainer-1", new Bench(S(130), 3)).Add("trainer-3", new Bench(S(110), 2));
+        Decide(waiting with { Benches = benches }).Names().ShouldBe("0@0 2@1 3@2");
+        Decide(waiting with { Benches = benches, MinWorld = 2 }).Names().ShouldBe("0@0 2@1");
+        Decide(waiting with { Benches = benches, MinWorld = 4 }).Names().ShouldBe("0@0 1@1 2@2 3@3");
+        Decide(waiting with { Benches = benches.SetItem("trainer-1", new Bench(S(131), 3)), MinWorld = 4 }).Begins.ShouldBeFalse("10 s it always has");
+    }
+
+    [Fact]
+    public void Waiting_Stop_WithNothingToSave_EndsAtOnce()
+    {
+        var waiting = Waiting(2, Spare(0) with { Held = 40 }) with { SavedStep = 40, StopRequestedAt = S(100), StopReason = "asked by Ann" };
+        Decide(waiting).Reason.ShouldBe("Asked by Ann; its trainers waited.");
+    }
+
+    [Fact]
+    public void Waiting_Stop_ThoseThatHoldWhatNoCheckpointHas_SaveItFirst()
+    {
+        var waiting = Waiting(3, Spare(0) with { Held = 57 }, Spare(1), Spare(2) with { Held = 50 }) with
+        {
+            Formed = true, MinWorld = 3, SavedStep = 40, StopRequestedAt = S(100), StopReason = "asked by Ann",
+        };
+        var decision = Decide(waiting);
+        (decision.Names(), decision.Saving, decision.AtOnce).ShouldBe(("0@0 2@1", true, true));
+        decision.Reason.ShouldBe("generation 5: a last checkpoint, for it stops while its trainers wait (trainer-0, trainer-2)");
+        var saving = waiting.After(S(100), decision, Options).Begin(57);
+        Decide(saving).State.ShouldBe(RunState.Training);
+        var end = Decide(saving with { SavedStep = 57 });
+        (end.State, end.Reason).ShouldBe((RunState.Stopped, "Asked by Ann at step 57."));
+        var broken = Decide(saving with { All = [Seated(0), Seated(1, Presence.Broken)] });
+        (broken.State, broken.Begins).ShouldBe((RunState.Waiting, false));
+        Decide(waiting with { All = [Spare(0, heard: 399) with { Held = 57 }] }, now: 400).Reason
+            .ShouldBe("Asked by Ann; trainer-0 could not save the steps after step 40 within 300 s.");
+    }
+
+    [Fact]
+    public void Waiting_TheLastThatHoldAStateDrain_TheySaveIt_AndAreReleasedThen()
+    {
+        var waiting = Waiting(2, Spare(0), Spare(1)) with { Formed = true, MinWorld = 2, SavedStep = 40 };
+        waiting = waiting.Hear(S(100), new MemberReport { Name = "trainer-0", Incarnation = "i0", Session = "s0", Prepared = true, Held = 57, Draining = true });
+        waiting.Released.ShouldBeEmpty();
+        var decision = Decide(waiting);
+        (decision.Names(), decision.Saving).ShouldBe(("0@0", true));
+        var saved = waiting.After(S(100), decision, Options).Begin(57) with { SavedStep = 57 };
+        var after = saved.After(S(100), Decide(saved), Options);
+        (after.State, after.Saving).ShouldBe((RunState.Waiting, false));
+        after.Released.ShouldHaveSingleItem().Name.ShouldBe("trainer-0");
+        (waiting with { All = [waiting.All[0], Spare(1) with { Held = 57 }] }).Released.ShouldHaveSingleItem("the other still holds it").Name.ShouldBe("trainer-0");
+        var atOnce = Training(Seated(0) with { Held = 57, Draining = true }, Seated(1, Presence.Broken)) with { MinWorld = 2 };
+        atOnce.After(S(100), Decide(atOnce), Options).Endangered.ShouldBeTrue("it was told to leave at once, without a checkpoint");
+    }
+
+    [Fact]
+    public void AllStepsMade_WhoeverIsThereFinishes() =>
+        Decide(Waiting(3, Spare(0) with { Held = 90 }) with { Formed = true, MinWorld = 3, TotalSteps = 90 }).Names().ShouldBe("0@0");
 
     [Fact]
     public void Pause_WhileWaiting_KeepsItFromBeginning_UntilUnpaused()

@@ -13,7 +13,9 @@ namespace DarkMatter.Simulation;
 /// <param name="Lineage">Which generations made its steps, of which images.</param>
 /// <param name="Used">Of all images used since the run's first step.</param>
 /// <param name="Holds">It counts: it is no half-copied state.</param>
-internal readonly record struct Memory(long Generation, long Step, ulong Hash, ImmutableArray<LineageSegment> Lineage, ulong Used, bool Holds)
+/// <param name="Tainted">A machine computed wrongly somewhere on its way: no process can know, but its hash is another one.</param>
+internal readonly record struct Memory(
+    long Generation, long Step, ulong Hash, ImmutableArray<LineageSegment> Lineage, ulong Used, bool Holds, bool Tainted = false)
 {
     public static Memory None => new(0, -1, 0, [], 0, Holds: false);
 
@@ -22,6 +24,9 @@ internal readonly record struct Memory(long Generation, long Step, ulong Hash, I
     /// <summary>After a step in a generation.</summary>
     public Memory Apply(long generation, ulong images) =>
         this with { Step = Step + 1, Hash = Mix(Hash, (ulong)Step, (ulong)generation, images), Lineage = Grown(images), Used = Used + images };
+
+    /// <summary>With a flipped bit.</summary>
+    public Memory Taint(ulong bit) => this with { Hash = Mix(Hash, bit), Tainted = true };
 
     /// <summary>Of the images used since <see cref="Generation"/> began.</summary>
     public ulong Digest => Lineage[^1].SamplesDigest;

@@ -89,6 +89,18 @@ internal sealed class SiloNode : Node
         answer(ranks.Count == world);
     });
 
+    /// <summary>An operator's command; answers once what follows from it is durable, or cannot be stored.</summary>
+    public void Command(Action<SiloRoster> command, Action<bool> answer) => Turn(() =>
+    {
+        var before = _roster.Snapshot;
+        command(_roster);
+        Store(before, stored =>
+        {
+            Hurry();
+            answer(stored);
+        });
+    });
+
     /// <summary>Makes a checkpoint the newest; answers once that is durable.</summary>
     public void Publish(CheckpointRecord checkpoint, Action<bool> answer) => Turn(() =>
     {
@@ -156,7 +168,7 @@ internal sealed class SiloNode : Node
             var session = lines[i].Session;
             if (view.Ended)
             {
-                session.Stop(view.Reason, failed: view.State == Grains.RunState.Failed);
+                session.Over(view.Reason, failed: view.State == Grains.RunState.Failed);
                 Pump();
                 Remove(lines[i], "OK");
                 continue;
@@ -168,6 +180,8 @@ internal sealed class SiloNode : Node
                 session.Hold(view);
             else if (_seating is not null)
                 session.Assign(_seating);
+            if (view.StopRequested)
+                session.Stop(view.Reason);
             Pump();
             if (reports[i].Presence != Presence.Connected)
                 Remove(lines[i], "OK");

@@ -39,6 +39,13 @@ internal sealed class SiloRoster
                 Began = view.Began,
                 StartStep = stored.Progress.Step,
                 OpenedAt = Now,
+                FormedAt = Now,
+                PauseReason = stored.State == RunState.Paused ? stored.Reason : null,
+                StopRequestedAt = stored.StopReason.Length > 0 ? Now : null,
+                StopReason = stored.StopReason,
+                Saving = view.Saving,
+                SavedStep = view.Checkpoint?.Step ?? 0,
+                TotalSteps = stored.TotalSteps,
                 All =
                 [
                     .. seats.Select(s => new RosterMember
@@ -96,8 +103,8 @@ internal sealed class SiloRoster
                 _kept = _kept with { Progress = _kept.Progress with { Step = Math.Max(_kept.Progress.Step, _kept.Run.Progress.Step) } };
             }
 
-            if (_kept.Members.Seated.Any(m => m.Presence == Presence.Completed))
-                Set(_kept.Members with { FinalCheckpoint = !_kept.Run.Checkpoints.IsEmpty && _kept.Run.Checkpoints[0].Step >= _kept.Run.TotalSteps });
+            if (_kept.Members.State != RunState.Training || _kept.Members.Saving || _kept.Members.Seated.Any(m => m.Presence == Presence.Completed))
+                LookAtCheckpoints();
             _kept = _kept with { Progress = Progress() };
             ReportProgress();
             Act(Roster.Decide(Now, _kept.Members, Options));
@@ -106,12 +113,43 @@ internal sealed class SiloRoster
         return View(report);
     }
 
+    public void Stop(string reason)
+    {
+        if (!_kept.Run.IsLive)
+            return;
+        Become(Run.AskToStop(_kept.Run, reason));
+        LookAtCheckpoints();
+        Ask(members => members.StopRequestedAt is null ? members with { StopRequestedAt = Now, StopReason = reason } : members);
+    }
+
+    public void Pause() => Ask(members => members with { PauseReason = "Paused." });
+
+    public void Unpause() => Ask(members => members with { PauseReason = null });
+
     public RunChange NoteCheckpoint(CheckpointRecord checkpoint)
     {
         var change = Run.NoteCheckpoint(World.RunName, _kept.Run, checkpoint);
         if (change.Next is { } next)
             Become(next);
         return change;
+    }
+
+    private void Ask(Func<RosterMembers, RosterMembers> change)
+    {
+        if (!_kept.Run.IsLive)
+            return;
+        Set(change(_kept.Members));
+        Act(Roster.Decide(Now, _kept.Members, Options));
+    }
+
+    private void LookAtCheckpoints()
+    {
+        long saved = _kept.Run.Checkpoints.IsEmpty ? 0 : _kept.Run.Checkpoints[0].Step;
+        Set(_kept.Members with
+        {
+            SavedStep = saved,
+            FinalCheckpoint = saved >= _kept.Run.TotalSteps && _kept.Members.Seated.Any(m => m.Presence == Presence.Completed),
+        });
     }
 
     private void TakeInFromRankZero(MemberReport news)
@@ -174,6 +212,7 @@ internal sealed class SiloRoster
             Trainers = [.. seats.Select(s => s.Name)],
             Lanes = _kept.Run.Plan.Lanes,
             Reason = decision.Reason,
+            Saving = decision.Saving,
         };
         Become(Run.BeginGeneration(_kept.Run, generation, seats));
         Set(_kept.Members with { Generation = number - 1 });
@@ -192,7 +231,7 @@ internal sealed class SiloRoster
         State = _kept.Run.State,
         Reason = _kept.Run.Reason,
         Seating = _kept.Run.State == RunState.Training && _kept.Seating is { } seating && report.KnownGeneration < seating.Generation ? seating : null,
-        StopRequested = _kept.Members.StopRequestedAt is not null,
+        StopRequested = _kept.Members.StopRequestedAt is not null && _kept.Members is { State: RunState.Training, Saving: false },
         HoldAtOnce = _kept.HoldAtOnce,
         HoldWithCheckpoint = _kept.Run.State == RunState.Paused,
         Released = [.. _kept.Members.Released.Select(m => m.Session)],
@@ -221,6 +260,7 @@ internal sealed class SiloRoster
         Brief = new RunBrief { LaneCount = run.Plan.Lanes, TotalSteps = run.TotalSteps },
         AtOnce = atOnce,
         Reason = run.Reason,
+        Saving = run.Saving,
     };
 
     /// <summary>Everything, so that a failed write can be undone whole.</summary>

@@ -7,16 +7,15 @@ internal sealed partial class TrainerNode
 {
     private const int Attempts = 8;
 
-    private void Save(Place place, Action? then = null)
+    private void Save(Place place, Action<bool>? then = null)
     {
         var state = Memory;
-        string path = World.CheckpointPath(state.Generation, state.Step);
-        string part = $"{path}/{place.Rank}";
-        Try(Attempts, retry => World.Blobs.PutPart(this, part, retry), stored =>
+        string path = World.CheckpointPath(state.Step);
+        Try(Attempts, retry => World.Blobs.PutPart(this, PartOf(path, state, place.Rank), state.Tainted, retry), stored =>
         {
             if (!stored)
             {
-                then?.Invoke();
+                then?.Invoke(false);
                 return;
             }
 
@@ -31,35 +30,41 @@ internal sealed partial class TrainerNode
                 if (last)
                     Publish(place, path, state, then);
                 else
-                    then?.Invoke();
+                    then?.Invoke(true);
             });
         });
     }
 
-    private void Publish(Place place, string path, Memory state, Action? then)
+    private static string PartOf(string path, Memory state, int rank) => FormattableString.Invariant($"{path}/{state.Generation}/{rank}");
+
+    private void Publish(Place place, string path, Memory state, Action<bool>? then)
     {
-        var parts = Enumerable.Range(0, place.World).Select(rank => $"{path}/{rank}").ToArray();
+        var parts = Enumerable.Range(0, place.World).Select(rank => PartOf(path, state, rank)).ToArray();
         Try(Attempts, retry => World.Blobs.PutManifest(this, path, state, parts, retry), stored =>
         {
             if (!stored)
             {
-                then?.Invoke();
+                then?.Invoke(false);
                 return;
             }
 
             var record = new CheckpointRecord { Step = state.Step, Generation = state.Generation, Path = path, ManifestSha256 = new string('a', 64) };
-            Ask((silo, answer) => silo.Publish(record, answer), _ => then?.Invoke());
+            Ask((silo, answer) => silo.Publish(record, answer), published => then?.Invoke(published));
         });
     }
 
-    private void Complete(Place place)
+    // Nobody goes before the last checkpoint is whole. Who cannot write it fails, and the others see that.
+    private void SaveTogether(Place place, Action then)
     {
-        place.Completing = true;
         Flush();
-        Save(place, () =>
+        Save(place, saved =>
         {
-            if (_place == place)
-                Leave(completed: true);
+            if (_place != place)
+                return;
+            if (saved)
+                Meet(place, "end", 0, SaveTimeout, _ => then());
+            else
+                Leave(completed: false, failed: true);
         });
     }
 

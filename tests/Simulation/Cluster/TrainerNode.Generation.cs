@@ -1,4 +1,5 @@
 using DarkMatter.Protocol;
+using DarkMatter.Trainer.Commands.Sessions;
 using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Simulation;
@@ -9,12 +10,13 @@ internal sealed partial class TrainerNode
     // As long as a store may be away, for rank 0 may have to read a checkpoint.
     private static readonly TimeSpan BeginTimeout = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan StepTimeout = TimeSpan.FromSeconds(5);
+    // As long as others may try to reach a store or a silo that is away: their signs of life keep the call open.
+    private static readonly TimeSpan SaveTimeout = TimeSpan.FromMinutes(2);
     private const int EarlyBound = 4096;
 
     private readonly List<(long Generation, Action Arrive)> _early = [];
     private readonly List<Pipe> _lingering = [];
     private Place? _place;
-    private Place? _left;
 
     public long Generation => _place?.Generation ?? 0;
 
@@ -29,7 +31,7 @@ internal sealed partial class TrainerNode
 
     private void Enter(Assignment assignment)
     {
-        var place = _place = new Place(assignment);
+        var place = _place = new Place(assignment) { Brought = Memory };
         ForgetLingering();
         foreach (var peer in assignment.Peers.Where(peer => peer.Rank != place.Rank))
         {
@@ -54,15 +56,14 @@ internal sealed partial class TrainerNode
                     place.Links[peer.Rank] = (pipe, node);
                     pipe.OnClosed(this, status => Lost(place, peer.Rank, status));
                     pipe.OnClosed(node, status => node.Lost(node._place, place.Generation, place.Rank, status));
-                    var mine = Memory;
-                    Tell(place, peer.Rank, (n, p) => n.Introduced(p, place.Rank, mine));
+                    Tell(place, peer.Rank, (n, p) => n.Introduced(p, place.Rank, place.Brought));
                     while (place.Waiting.TryGetValue(peer.Rank, out var waiting) && waiting.TryDequeue(out var say))
                         say();
                 }
             });
         }
 
-        place.Known[place.Rank] = Memory;
+        place.Known[place.Rank] = place.Brought;
         var early = _early.ToArray();
         _early.Clear();
         foreach (var (generation, arrive) in early.Where(e => e.Generation >= place.Generation || !World.Plan.Fencing))
@@ -208,9 +209,9 @@ internal sealed partial class TrainerNode
 
     private void Step(Place place)
     {
-        if (Memory.Step >= World.Plan.TotalSteps)
+        if (Memory.Step >= World.Plan.TotalSteps || place.Assignment.SaveOnly)
         {
-            Complete(place);
+            End(place, Wish.None);
             return;
         }
 
@@ -220,32 +221,115 @@ internal sealed partial class TrainerNode
             if (_place != place)
                 return;
             ulong images = World.Plan.Images(place.Assignment.Lanes, step);
-            bool yields = _orders.Pending is not null;
+            var wish = _orders.Pending switch
+            {
+                null => Wish.None,
+                Order.Stop => Wish.Stop,
+                { Checkpoint: true } => Wish.Yield | Wish.Checkpoint,
+                _ => Wish.Yield,
+            };
             for (int rank = 0; rank < place.World; rank++)
             {
                 if (rank != place.Rank)
-                    Tell(place, rank, (n, p) => n.Contributed(p, step, place.Rank, images, yields));
+                    Tell(place, rank, (n, p) => n.Contributed(p, step, place.Rank, images, wish));
             }
 
-            Contributed(place, step, place.Rank, images, yields);
+            Contributed(place, step, place.Rank, images, wish);
             Watch(place, StepTimeout, () => Memory.Step > step, () => place.Missing(step));
         });
     }
 
-    private void Contributed(Place place, long step, int rank, ulong images, bool yields)
+    private void Contributed(Place place, long step, int rank, ulong images, Wish wish)
     {
-        place.Add(step, rank, images, yields);
-        if (step != Memory.Step || !place.Began || place.Sum(step) is not var (sum, leave))
+        place.Add(step, rank, images, wish);
+        if (step != Memory.Step || !place.Began || place.Sum(step) is not var (sum, wishes))
             return;
         Memory = Memory.Apply(place.Generation, sum);
         World.Laws.Applied(this, place, Memory);
+        bool ends = wishes != Wish.None || Memory.Step >= World.Plan.TotalSteps;
+        bool saves = !ends && Memory.Step % World.Plan.CheckpointEvery == 0;
+        if (place.World > 1 && (Memory.Step % World.Plan.HashEvery == 0 || saves || (ends && wishes != Wish.Yield)))
+            CompareHashes(place, () => Applied(place, saves, ends, wishes));
+        else
+            Applied(place, saves, ends, wishes);
+    }
+
+    private void Applied(Place place, bool saves, bool ends, Wish wishes)
+    {
         ReportStep();
-        if (Memory.Step % World.Plan.CheckpointEvery == 0)
+        if (saves)
             Save(place);
-        if (leave)
-            Exit("the ranks leave together", abort: false);
+        if (ends)
+            End(place, wishes);
         else
             Step(place);
+    }
+
+    private void End(Place place, Wish wishes)
+    {
+        bool done = Memory.Step >= World.Plan.TotalSteps;
+        bool stopped = wishes.HasFlag(Wish.Stop) && !done;
+        if (!done && !stopped && !wishes.HasFlag(Wish.Checkpoint) && !place.Assignment.SaveOnly)
+        {
+            Exit("the ranks leave together", abort: false);
+            return;
+        }
+
+        SaveTogether(place, () =>
+        {
+            if (done || stopped)
+                Leave(completed: done);
+            else
+                Exit("a checkpoint was taken", abort: false);
+        });
+    }
+
+    private void CompareHashes(Place place, Action then)
+    {
+        var mine = Memory;
+        World.Laws.Compares(mine);
+        Meet(place, $"hash of {Memory.Step}", mine.Hash, StepTimeout, hashes =>
+        {
+            place.Tainted = HealPlan.Tainted(hashes);
+            World.Laws.Compared(this, place, mine, hashes);
+            if (place.Tainted.Count == 0)
+            {
+                then();
+                return;
+            }
+
+            if (place.Tainted.Contains(place.Rank))
+                Memory = Memory with { Holds = false };
+            // Nobody leaves, which ends the generation, before all have seen it.
+            Meet(place, "a wrong hash is seen", 0, StepTimeout, _ => Diverged(place));
+        });
+    }
+
+    private void Diverged(Place place)
+    {
+        Flush();
+        foreach (int rank in place.Tainted)
+            Say(new TrainerMessage { PeerFailed = new PeerFailed { Generation = place.Generation, Rank = rank, Reason = "its hash differs", StateDiffers = true } });
+        Exit("a wrong hash was seen", abort: true);
+    }
+
+    private void Meet(Place place, string call, ulong value, TimeSpan patience, Action<IReadOnlyList<ulong>> then)
+    {
+        bool met = false;
+        for (int rank = 0; rank < place.World; rank++)
+        {
+            if (rank != place.Rank)
+                Tell(place, rank, (n, p) => p.Met(call, place.Rank, value));
+        }
+
+        place.Met(call, place.Rank, value);
+        Watch(place, patience, () => met, () => place.MissingAt(call));
+        place.Meet(call, values =>
+        {
+            met = true;
+            if (_place == place)
+                then(values);
+        });
     }
 
     private static IEnumerable<Protocol.Lineage> Wire(Memory memory) => memory.Lineage.Select(segment => new Protocol.Lineage
@@ -265,8 +349,14 @@ internal sealed partial class TrainerNode
 
     private void Lost(Place place, int rank, string reason)
     {
-        if (_place != place || place.Completing)
+        if (_place != place)
             return;
+        if (place.Tainted.Count > 0)
+        {
+            Diverged(place);
+            return;
+        }
+
         Flush();
         Say(new TrainerMessage { PeerFailed = new PeerFailed { Generation = place.Generation, Rank = rank, Reason = reason } });
         Exit(reason, abort: true);
@@ -285,7 +375,6 @@ internal sealed partial class TrainerNode
         Flush();
         if (World.Tracing)
             World.Note($"{Name} leaves generation {place.Generation} at step {Memory.Step}: {reason}");
-        _left = place;
         (_place, _began, _reported) = (null, null, null);
         foreach (var (pipe, _) in place.Links.Values)
         {

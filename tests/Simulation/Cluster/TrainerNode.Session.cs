@@ -42,7 +42,7 @@ internal sealed partial class TrainerNode
                 Obey(new Order.Go(message.Release.Reason, Last: message.Release.NextGeneration == 0));
                 break;
             case SiloMessage.KindOneofCase.Stop:
-                Obey(message.Stop.Failed ? new Order.End(1, message.Stop.Reason) : new Order.Stop(message.Stop.Reason));
+                Obey(message.Stop.Failed ? new Order.End(1, message.Stop.Reason) : new Order.Stop(message.Stop.Reason, message.Stop.Over));
                 break;
         }
     }
@@ -69,7 +69,7 @@ internal sealed partial class TrainerNode
             _silo = pipe;
             var opened = World.Clock.Now;
             pipe.OnClosed(this, status => Closed(pipe, status));
-            var join = new Join { Run = World.RunName, Name = Name, Incarnation = Incarnation, Address = Address, Generation = Generation, LastStep = Memory.Step };
+            var join = new Join { Run = World.RunName, Name = Name, Incarnation = Incarnation, Address = Address, Generation = Generation, LastStep = Held };
             pipe.Send(this, () => silo.Join(pipe, join));
             Introduce();
             WatchSilence(pipe, opened);
@@ -148,7 +148,7 @@ internal sealed partial class TrainerNode
     private void Beat()
     {
         Flush();
-        Send(new TrainerMessage { Heartbeat = new Heartbeat { Generation = Generation, Step = Math.Max(0, Memory.Step) } });
+        Send(new TrainerMessage { Heartbeat = new Heartbeat { Generation = Generation, Step = Held } });
         After(HeartbeatEvery, Beat);
     }
 
@@ -167,7 +167,7 @@ internal sealed partial class TrainerNode
     }
 
     private void Ready(string reason) =>
-        Say(new TrainerMessage { Ready = new Ready { Generation = Memory.Generation, LastStep = Memory.Step, Reason = reason } });
+        Say(new TrainerMessage { Ready = new Ready { Generation = Memory.Generation, LastStep = Held, Reason = reason } });
 
     // Steps in between are told by the newest.
     private void ReportStep()

@@ -32,6 +32,11 @@ internal sealed partial class TrainerNode : Node
     /// <summary>Its state of the run.</summary>
     public Memory Memory { get; private set; } = Memory.None;
 
+    private long Held => Memory.Holds ? Memory.Step : -1;
+
+    /// <summary>A bit of its memory flips.</summary>
+    public void Taint(ulong bit) => Memory = Memory.Taint(bit);
+
     /// <summary>SIGTERM: it goes when the others can go on without it, at the latest when the grace is over.</summary>
     public void Drain()
     {
@@ -71,8 +76,8 @@ internal sealed partial class TrainerNode : Node
                 break;
             case Order.Rejoin:
                 break; // The session joins anew by itself; the silo answers with an order.
-            case Order.Go { Last: true } when _left is { } left && Memory is { Holds: true, Step: > 0 }:
-                Save(left, () => Leave(completed: false));
+            case Order.Stop { Over: false } when Held > 0:
+                Ready("waits for the end");
                 break;
             default:
                 Leave(completed: false);
@@ -100,9 +105,9 @@ internal sealed partial class TrainerNode : Node
         });
     }
 
-    private void Leave(bool completed)
+    private void Leave(bool completed, bool failed = false)
     {
-        var leaving = new Leaving { Generation = Generation, Step = Memory.Step, Completed = completed, Reason = "leaves" };
+        var leaving = new Leaving { Generation = Generation, Step = Math.Max(0, Memory.Step), Completed = completed, Failed = failed, Reason = "leaves" };
         if (completed)
             leaving.Lineage.AddRange(Wire(Memory));
         Say(new TrainerMessage { Leaving = leaving });

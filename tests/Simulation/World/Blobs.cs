@@ -3,7 +3,7 @@ namespace DarkMatter.Simulation;
 /// <summary>The blob store of checkpoints: parts, and manifests that appear by one conditional write.</summary>
 internal sealed class Blobs(World world)
 {
-    private readonly HashSet<string> _parts = [];
+    private readonly Dictionary<string, bool> _parts = []; // by path: whether it is tainted
     private readonly HashSet<string> _damaged = [];
     private readonly Dictionary<string, (Memory State, IReadOnlyList<string> Parts)> _manifests = [];
 
@@ -11,16 +11,26 @@ internal sealed class Blobs(World world)
     public bool Down { get; set; }
 
     /// <summary>Calls back on the node whether the part is stored.</summary>
-    public void PutPart(Node from, string path, Action<bool> then) => Later(from, () => _parts.Add(path), then);
+    public void PutPart(Node from, string path, bool tainted, Action<bool> then) => Later(from, () => _parts[path] = tainted, then);
 
-    /// <summary>Writes a manifest unless there is one.</summary>
-    public void PutManifest(Node from, string path, Memory state, IReadOnlyList<string> parts, Action<bool> then) =>
-        Later(from, () => _manifests.TryAdd(path, (state, parts)), then);
+    /// <summary>Writes a manifest, unless there is one of the same step and the same or a newer generation.</summary>
+    public void PutManifest(Node from, string path, Memory state, IReadOnlyList<string> parts, Action<bool> then) => Later(from, () =>
+    {
+        if (_manifests.TryGetValue(path, out var there) && there.State.Generation >= state.Generation)
+            return;
+        _manifests[path] = (state, parts);
+        _damaged.Remove(path);
+    }, then);
 
     /// <summary>A manifest whose parts are all there and sound; null for none.</summary>
-    public Memory? Load(string path) => !Down && IsWhole(path) ? _manifests[path].State : null;
+    public Memory? Load(string path) => !Down && IsWhole(path) ? _manifests[path].State with { Tainted = TaintedParts(path) > 0 } : null;
 
-    public bool IsWhole(string path) => _manifests.TryGetValue(path, out var manifest) && manifest.Parts.All(_parts.Contains);
+    /// <summary>Parts of a visible checkpoint that were written by machines that had computed wrongly.</summary>
+    public int TaintedParts(string path) => _manifests[path].Parts.Count(part => _parts.GetValueOrDefault(part));
+
+    public int Parts(string path) => _manifests[path].Parts.Count;
+
+    public bool IsWhole(string path) => _manifests.TryGetValue(path, out var manifest) && manifest.Parts.All(_parts.ContainsKey);
 
     /// <summary>Whole checkpoints, newest first.</summary>
     public IEnumerable<string> Whole => _manifests.Where(m => IsWhole(m.Key)).OrderByDescending(m => (m.Value.State.Generation, m.Value.State.Step)).Select(m => m.Key);

@@ -13,6 +13,7 @@ internal sealed class Laws(World world)
     private readonly Dictionary<(long Generation, long Step), ulong> _states = [];
     private readonly Dictionary<long, string> _memberships = [];
     private readonly Dictionary<long, long[]> _applied = [];
+    private readonly HashSet<ulong> _wrong = [];
 
     /// <summary>A trainer made a step: all that make this step in this generation have the same state, made of the right images.</summary>
     public void Applied(TrainerNode trainer, Place place, Memory memory)
@@ -36,6 +37,20 @@ internal sealed class Laws(World world)
             Break($"{trainer.Name} begins generation {place.Generation} at step {memory.Step} of generation {memory.Generation}, but one of its ranks had step {best[0].Step} of generation {best[0].Generation}");
         if (world.Tracing)
             world.Note($"{trainer.Name} begins generation {place.Generation} at step {memory.Step} ({place.Plan!.Source}) as rank {place.Rank} of {place.World}");
+    }
+
+    /// <summary>A trainer tells its hash.</summary>
+    public void Compares(Memory memory)
+    {
+        if (memory.Tainted)
+            _wrong.Add(memory.Hash);
+    }
+
+    /// <summary>The ranks compared their hashes: where most are right, whoever is wrong is found out.</summary>
+    public void Compared(TrainerNode trainer, Place place, Memory memory, IReadOnlyList<ulong> hashes)
+    {
+        if (memory.Tainted && !place.Tainted.Contains(place.Rank) && hashes.Count(hash => !_wrong.Contains(hash)) * 2 > place.World)
+            Break($"{trainer.Name} computed wrongly before step {memory.Step}, and the comparison of hashes did not show it");
     }
 
     /// <summary>The silo tells of a generation: it is stored, and its number has never meant another membership.</summary>
@@ -62,6 +77,8 @@ internal sealed class Laws(World world)
             Break($"checkpoint {checkpoint.Path} is published, but parts of it are missing");
         if (!world.Disk.Record.Checkpoints.Contains(checkpoint))
             Break($"checkpoint {checkpoint.Path} is published, but the disk does not know it");
+        if (world.Blobs.TaintedParts(checkpoint.Path) is var tainted and > 0 && tainted < world.Blobs.Parts(checkpoint.Path))
+            Break($"checkpoint {checkpoint.Path} is published with {tainted} parts of a state that was computed wrongly");
         if (world.Tracing)
             world.Note($"checkpoint {checkpoint.Path} is published");
     }
@@ -97,13 +114,27 @@ internal sealed class Laws(World world)
     }
 
     /// <summary>The run is over: all of it was done, and the ledger proves it.</summary>
-    public void Completed()
+    public void Completed(bool nothingLost)
     {
+        if (nothingLost && world.Disk.Record.RolledBack > 1)
+            Break($"{world.Disk.Record.RolledBack} steps were made again, though trainers that had made them were there until they were drained");
         var report = Audit.Check(world.Ledger(), Scenario.Order);
         if (report.Verdict != AuditVerdict.Proven)
             Break($"the audit says {report.Verdict}: {string.Join("; ", report.Problems)} {string.Join("; ", report.Unproven)}");
         if (report.CommittedSteps != world.Plan.TotalSteps)
             Break($"the run is completed with {report.CommittedSteps} of {world.Plan.TotalSteps} steps");
+    }
+
+    /// <summary>The run was stopped: what the ledger says of it holds, and without trouble nothing that was committed is lost.</summary>
+    public void Stopped(bool inPeace)
+    {
+        var record = world.Disk.Record;
+        var report = Audit.Check(world.Ledger(), Scenario.Order);
+        if (report.Verdict == AuditVerdict.Broken)
+            Break($"the audit says {report.Verdict}: {string.Join("; ", report.Problems)}");
+        long saved = record.Checkpoints.IsEmpty ? 0 : record.Checkpoints[0].Step;
+        if (inPeace && saved < record.Progress.Step)
+            Break($"the run was stopped at step {record.Progress.Step}, but its newest checkpoint has step {saved}: {record.Reason}");
     }
 
     /// <summary>Says what is broken.</summary>
@@ -113,6 +144,8 @@ internal sealed class Laws(World world)
     {
         if (memory.Used != world.Plan.Used(memory.Step))
             Break($"{trainer.Name} holds step {memory.Step} of generation {generation}, made of other images than the order has");
+        if (memory.Tainted)
+            return;
         if (!_states.TryAdd((generation, memory.Step), memory.Hash) && _states[(generation, memory.Step)] != memory.Hash)
             Break($"{trainer.Name} holds another state of step {memory.Step} in generation {generation} than the others");
     }

@@ -44,6 +44,9 @@ internal sealed class World
 
     public bool Tracing { get; }
 
+    /// <summary>The run was stopped while nothing else was wrong: nothing may be lost.</summary>
+    public bool StopInPeace { get; set; }
+
     /// <summary>The silo's process; null while none runs.</summary>
     public SiloNode? Silo { get; private set; }
 
@@ -52,9 +55,9 @@ internal sealed class World
 
     public IEnumerable<string> Notes => _notes;
 
-    public static string CheckpointPath(long generation, long step) => string.Create(CultureInfo.InvariantCulture, $"{step}/{generation}");
+    public static string CheckpointPath(long step) => step.ToString(CultureInfo.InvariantCulture);
 
-    public static long StepOf(string path) => long.Parse(path.AsSpan(0, path.IndexOf('/', StringComparison.Ordinal)), CultureInfo.InvariantCulture);
+    public static long StepOf(string path) => long.Parse(path, CultureInfo.InvariantCulture);
 
     public void StartSilo()
     {

@@ -42,7 +42,8 @@ public abstract record Order(string Reason)
 
     /// <summary>The run ends at the next step boundary, with a checkpoint.</summary>
     /// <param name="Reason">Why.</param>
-    public sealed record Stop(string Reason) : Order(Reason);
+    /// <param name="Over">Outside a generation: whether nothing is to be waited for. Else what this trainer holds may still have to be saved.</param>
+    public sealed record Stop(string Reason, bool Over) : Order(Reason);
 
     /// <summary>This trainer lost its place while it was cut off: it keeps nothing of the generation but its state.</summary>
     /// <param name="Reason">Why.</param>
@@ -123,7 +124,7 @@ public sealed class Orders
     {
         null => 0,
         Order.End => 4,
-        Order.Stop => 3,
+        Order.Stop or Order.Train { Assignment.SaveOnly: true } => 3,
         Order.Go => 2,
         _ => 1,
     };

@@ -84,6 +84,7 @@ internal sealed class PreparedRun : IDisposable
         ResumeFrom = assignment.CheckpointPath.Length > 0 ? assignment.CheckpointPath : null,
         ResumeStep = assignment.CheckpointStep,
         ResumeGeneration = assignment.CheckpointGeneration,
+        SaveOnly = assignment.SaveOnly,
     };
 
     /// <summary>Opens the batches of a place and begins to read them.</summary>

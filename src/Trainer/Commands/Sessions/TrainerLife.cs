@@ -54,6 +54,9 @@ internal sealed class TrainerLife(TrainerProcessOptions options, TrainerSession 
                         break;
                     case Order.Go { Reason: var reason }:
                         return Leave(new Leaving { Reason = $"drained: {reason}" }, ExitCode.Drained);
+                    case Order.Stop { Over: false } when HeldStep > 0:
+                        SayReady();
+                        break;
                     case Order.Stop { Reason: var reason }:
                         return Leave(new Leaving { Reason = $"stopped: {reason}" }, ExitCode.Stopped);
                     case Order.End { ExitCode: ExitCode.Drained, Reason: var reason }:

@@ -31,7 +31,7 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
             ProcessId = Environment.ProcessId,
         };
         await using var session = new TrainerSession(new Coordinator.CoordinatorClient(channel), join, options.Session, Note, logs.Write);
-        using var stopping = stop.Register(() => session.Orders.Post(new Order.Stop("asked to stop")));
+        using var stopping = stop.Register(() => session.Orders.Post(new Order.Stop("asked to stop", Over: true)));
         using var draining = drain.Register(() => session.BeginDrain("asked to end", options.Session.DrainGrace));
         // A thread of its own: training computes and blocks, which the pool's threads must not.
         var finished = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -206,7 +206,7 @@ public sealed partial class TrainerSession : IAsyncDisposable
                 break;
             case SiloMessage.KindOneofCase.Stop:
                 note($"asked to stop: {message.Stop.Reason}");
-                Orders.Post(new Order.Stop(message.Stop.Reason));
+                Orders.Post(new Order.Stop(message.Stop.Reason, message.Stop.Over));
                 break;
             default:
                 // Acknowledgements, and what a newer silo says to newer trainers: that it was heard is all that counts.

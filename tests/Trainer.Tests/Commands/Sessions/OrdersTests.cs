@@ -19,7 +19,7 @@ public sealed class OrdersTests
     [Fact]
     public void Post_AnEnd_IsNotReplacedByWhatGoesOn()
     {
-        Order[] lightToHeavy = [Train(1), new Order.Go("drained", Last: false), new Order.Stop("asked"), new Order.End(1, "failed")];
+        Order[] lightToHeavy = [Train(1), new Order.Go("drained", Last: false), new Order.Stop("asked", Over: false), new Order.End(1, "failed")];
         for (var heavy = 1; heavy < lightToHeavy.Length; heavy++)
         {
             var orders = new Orders();
