@@ -54,6 +54,14 @@ bench-checkpoint: ## what a checkpoint a minute costs the training thread; last 
 	@eng/setup
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Checkpoint.Bench/release/DarkMatter.Checkpoint.Bench.dll $(ARGS)
 
+.PHONY: certify
+certify: setup ## W = 1, 2, 3, 4 ranks against one, for every method: loss, gradients, state; last line 'CERTIFICATE …' (ARGS="--method moco")
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(DARKMATTER) certify $(ARGS)
+
+.PHONY: bench-methods
+bench-methods: setup ## every method on Fashion-MNIST for 10 minutes, one after the other, resumable: docs/benchmarks/methods.md (ARGS="--seconds 60 --only simclr")
+	@/usr/bin/python3 bench/methods/table.py $(ARGS)
+
 .PHONY: soak
 soak: ## real trainers and a silo that are killed, stopped and drained at random (SECONDS=600 SEED=1); last line 'VERDICT …' of the ledger
 	@eng/setup --test

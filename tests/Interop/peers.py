@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch peers for DarkMatter's tests: tensors in, tensors out, both as safetensors; options in the input's metadata.
 
-    python3 tests/Interop/peers.py resnet|nt-xent|loss|sgd|lars|knn|read INPUT OUTPUT
+    python3 tests/Interop/peers.py resnet|nt-xent|loss|linear|sgd|lars|knn|read INPUT OUTPUT
 
 Each command's docstring names its tensors and options. Errors leave with status 1 and one line on stderr.
 """
@@ -64,6 +64,32 @@ def loss(tensors, options):
     return {"loss": value, **{f"grad.{name}": tensor.grad for name, tensor in given.items() if tensor.grad is not None}}
 
 
+def linear(tensors, options):
+    """Multinomial logistic regression in float64 by Newton-like steps: mean cross-entropy + decay / 2 · |W|^2, features standardised, bias free.
+
+    in:  features [n, F] · labels [n] · test [m, F] · options: decay, classes
+    out: weights [classes, F] · scores [m, classes], each row centred: a shift of all classes changes nothing
+    """
+    x, y, test = tensors["features"].double(), tensors["labels"].long(), tensors["test"].double()
+    mean, deviation = x.mean(0), x.std(0, unbiased=False)
+    x, test = (x - mean) / deviation, (test - mean) / deviation
+    classes, decay = int(options["classes"]), float(options["decay"])
+    weights = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, bias], lr=1, max_iter=2000, tolerance_grad=1e-10, tolerance_change=1e-16, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(x @ weights.t() + bias, y) + decay / 2 * weights.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    with torch.no_grad():
+        scores = test @ weights.t() + bias
+        return {"weights": weights.detach(), "scores": scores - scores.mean(1, keepdim=True)}
+
+
 def sgd(tensors, options):
     """torch.optim.SGD on given gradients.
 
@@ -124,7 +150,7 @@ def read(tensors, options):
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 
-COMMANDS = {"resnet": resnet, "nt-xent": nt_xent, "loss": loss, "sgd": sgd, "lars": lars, "knn": knn, "read": read}
+COMMANDS = {"resnet": resnet, "nt-xent": nt_xent, "loss": loss, "linear": linear, "sgd": sgd, "lars": lars, "knn": knn, "read": read}
 
 
 def main():

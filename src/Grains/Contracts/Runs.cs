@@ -178,6 +178,10 @@ public sealed record RunProgress
     /// <summary>The wrapping sum over all images that the generation's ranks used, as its rank 0 reported it.</summary>
     [Id(8)]
     public ulong SamplesDigest { get; init; }
+
+    /// <summary>The newest look at the embeddings: <c>healthy</c>, <c>warning: …</c>, <c>collapsed: …</c>; empty before the first.</summary>
+    [Id(9)]
+    public string Health { get; init; } = "";
 }
 
 /// <summary>A run as people see it.</summary>

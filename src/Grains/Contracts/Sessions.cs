@@ -267,6 +267,10 @@ public sealed record MemberReport
     /// <summary>Updates applied in its memory, whatever generation made them; −1 when it holds no state.</summary>
     [Id(22)]
     public long Held { get; init; } = -1;
+
+    /// <summary>The newest look at the embeddings, of rank 0: <c>healthy</c>, <c>warning: …</c>, <c>collapsed: …</c>; empty before.</summary>
+    [Id(23)]
+    public string Health { get; init; } = "";
 }
 
 /// <summary>Steps of a state that were made in one generation.</summary>

@@ -75,6 +75,7 @@ public sealed partial class RosterGrain
                 Loss = news.Loss,
                 ImagesPerSecond = news.ImagesPerSecond,
                 EmbeddingStd = news.EmbeddingStd,
+                Health = news.Health.Length > 0 ? news.Health : _progress.Health,
                 DigestStep = further ? news.DigestStep : _progress.DigestStep,
                 SamplesDigest = further ? news.SamplesDigest : _progress.SamplesDigest,
             };

@@ -22,6 +22,7 @@ internal static class ProtocolMapping
             Loss = run.Progress.Loss,
             ImagesPerSecond = run.Progress.ImagesPerSecond,
             EmbeddingStd = run.Progress.EmbeddingStd,
+            Health = run.Progress.Health,
             CheckpointStep = run.Checkpoint?.Step ?? 0,
             CheckpointPath = run.Checkpoint?.Path ?? "",
             RecipeYaml = run.Plan.RecipeYaml,

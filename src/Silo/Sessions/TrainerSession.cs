@@ -194,6 +194,7 @@ internal sealed partial class TrainerSession
             Loss = applied.Loss,
             ImagesPerSecond = applied.ImagesPerSecond,
             EmbeddingStd = applied.EmbeddingStd,
+            Health = applied.Health,
             ComputeSeconds = applied.ComputeSeconds,
             DigestStep = digests ? applied.Step : _known.DigestStep,
             SamplesDigest = digests ? applied.SamplesDigest : _known.SamplesDigest,

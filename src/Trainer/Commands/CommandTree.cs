@@ -67,6 +67,8 @@ public static class CommandTree
             RunsCommand.Create(),
             CheckpointsCommand.Create(),
             AuditCommand.Create(),
+            EnergyCommand.Create(),
+            CertifyCommand.Create(),
             SiloCommand.Create(),
             TrainerCommand.Create(),
         };

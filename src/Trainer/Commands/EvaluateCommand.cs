@@ -17,6 +17,10 @@ internal static class EvaluateCommand
             HelpName = "PATH",
             Required = true,
         };
+        var linear = new Option<bool>("--linear")
+        {
+            Description = "Also train a linear classifier on the features; its weight decay is chosen on a held-out sixth of the training images.",
+        };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON." };
         var command = new Command("evaluate", """
             Judges trained features: the class of each evaluation image is named by its nearest neighbours among the labelled training images; the
@@ -24,6 +28,7 @@ internal static class EvaluateCommand
             """);
         recipe.AddTo(command, required: false);
         command.Add(weights);
+        command.Add(linear);
         command.Add(json);
         command.SetAction(async (parsed, _) =>
         {
@@ -37,16 +42,22 @@ internal static class EvaluateCommand
             }
             await Datasets.EnsureAsync("data.dataset", options.Data.Dataset, options.Data.Source, screen, interruption.Token);
             await Datasets.EnsureAsync("data.evaluation", options.Data.Evaluation, options.Data.EvaluationSource, screen, interruption.Token);
-            var result = new EncoderEvaluation(options, screen).Run(found.Files, options.Data.Dataset, options.Data.Evaluation, limit: null, interruption.Token);
+            var result = new EncoderEvaluation(options, screen).Run(found.Files, options.Data.Dataset, options.Data.Evaluation, limit: null, interruption.Token, parsed.GetValue(linear));
+            var numbers = new Dictionary<string, double>
+            {
+                ["knn"] = result.Accuracy,
+                ["knn_raw_pixels"] = result.RawPixelAccuracy,
+                ["knn_bank"] = result.Bank,
+                ["knn_queries"] = result.Queries,
+            };
+            if (result.Linear is { } fitted)
+            {
+                (numbers["linear"], numbers["linear_held_out"], numbers["linear_weight_decay"]) = (fitted.Accuracy, fitted.HeldOutAccuracy, fitted.Decay);
+            }
             Console.WriteLine(parsed.GetValue(json)
-                ? JsonSerializer.Serialize(new Dictionary<string, double>
-                {
-                    ["knn"] = result.Accuracy,
-                    ["knn_raw_pixels"] = result.RawPixelAccuracy,
-                    ["knn_bank"] = result.Bank,
-                    ["knn_queries"] = result.Queries,
-                })
-                : FormattableString.Invariant($"kNN accuracy {result.Accuracy * 100:0.00} %, raw pixels {result.RawPixelAccuracy * 100:0.00} % ({result.Queries:N0} queries, {result.Bank:N0} images to choose from)"));
+                ? JsonSerializer.Serialize(numbers)
+                : FormattableString.Invariant($"kNN accuracy {result.Accuracy * 100:0.00} %, raw pixels {result.RawPixelAccuracy * 100:0.00} % ({result.Queries:N0} queries, {result.Bank:N0} images to choose from)")
+                    + (result.Linear is { } trained ? FormattableString.Invariant($"; linear accuracy {trained.Accuracy * 100:0.00} % (weight decay {trained.Decay:0e+0}, held-out {trained.HeldOutAccuracy * 100:0.00} %)") : ""));
             return ExitCode.Done;
         });
         return command;

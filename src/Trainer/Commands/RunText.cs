@@ -56,6 +56,10 @@ internal static class RunText
         {
             output.WriteLine($"  note: {run.Notice}");
         }
+        if (run.Health.Length > 0)
+        {
+            output.WriteLine($"  embeddings: {run.Health}");
+        }
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"  generation {run.Generation}, {run.MinWorld} to {run.MaxWorld} trainers ({run.World} wanted), {run.Quarantined} images quarantined, {run.RolledBack} steps rolled back"));
         foreach (var member in run.Members)
@@ -80,6 +84,7 @@ internal static class RunText
         shown["max_world"] = run.MaxWorld;
         shown["images_per_second"] = Number(run.ImagesPerSecond);
         shown["embedding_std"] = Number(run.EmbeddingStd);
+        shown["health"] = run.Health;
         shown["samples"] = run.Samples;
         shown["batch"] = run.Batch;
         shown["quarantined"] = run.Quarantined;

@@ -77,6 +77,9 @@ public sealed record ByolOptions : MethodOptions
     public int ProjectorOutput { get; init; } = 256;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(0, "0: every view predicts every other, as all do once embeddings are one point")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Momentum = given.Real("momentum", Momentum, 0, 1),

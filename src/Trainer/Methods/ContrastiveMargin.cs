@@ -65,6 +65,9 @@ public sealed record ContrastiveMarginOptions : MethodOptions
     public int ProjectorOutput { get; init; } = 128;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Margin * Margin / 2, "m²/2: images that differ are as near as views that match")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Margin = given.Real("margin", Margin, 0, 1000, aboveMin: true),

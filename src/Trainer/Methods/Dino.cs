@@ -196,6 +196,9 @@ public sealed record DinoOptions : MethodOptions
     public int Outputs { get; init; } = 65536;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Outputs), "ln K: every output is as likely as any other")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         StudentTemperature = given.Real("student_temperature", StudentTemperature, 0, 10, aboveMin: true),

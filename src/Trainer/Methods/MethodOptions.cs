@@ -34,6 +34,10 @@ public abstract record MethodOptions
         return MixesSizes || sizes.Distinct().Count() == 1 ? null : $"the views have different sizes, but {Name} needs one size for all";
     }
 
+    /// <summary>Losses at which training stands still that learns nothing, or has collapsed: what the collapse watch looks for.</summary>
+    /// <param name="batch">N, images of the global batch.</param>
+    public virtual IReadOnlyList<Plateau> Plateaus(int batch) => [];
+
     /// <summary>Everything that is wrong with these options; empty when nothing is.</summary>
     public virtual IEnumerable<string> Problems()
     {

@@ -145,6 +145,9 @@ public sealed record MoCoOptions : MethodOptions
     public int ShuffleGroups { get; init; } = 8;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Queue + 1), "ln(K + 1): every key is as likely as the image's own")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),

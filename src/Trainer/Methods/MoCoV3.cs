@@ -92,6 +92,9 @@ public sealed record MoCoV3Options : MethodOptions
     public int ProjectorOutput { get; init; } = 256;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(4 * Temperature * Math.Log(batch), "4τ ln N: every key is as likely as the image's own")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),

@@ -19,6 +19,9 @@ public sealed record SimClrOptions : MethodOptions
     public int ProjectorLayers { get; init; } = 2;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log((2 * batch) - 1), "ln(2N − 1): every candidate is as likely as the positive")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),

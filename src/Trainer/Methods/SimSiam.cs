@@ -62,6 +62,9 @@ public sealed record SimSiamOptions : MethodOptions
     public int PredictorHidden { get; init; } = 512;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(-1, "−1: every view predicts every other, as all do once embeddings are one point")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),

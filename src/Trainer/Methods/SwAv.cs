@@ -179,6 +179,9 @@ public sealed record SwAvOptions : MethodOptions
     public int ProjectorOutput { get; init; } = 128;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Prototypes), "ln K: every prototype is as likely as any other")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Temperature = given.Real("temperature", Temperature, 0, 10, aboveMin: true),

@@ -87,6 +87,9 @@ public sealed record TripletOptions : MethodOptions
     public bool HardestNegative { get; init; }
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Margin, "α: negatives are as near as positives, as once embeddings are one point")];
+
+    /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
         Margin = given.Real("margin", Margin, 0, 4, aboveMin: true),

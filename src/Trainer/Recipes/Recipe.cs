@@ -1,5 +1,6 @@
 using DarkMatter.Data;
 using DarkMatter.Trainer.Checkpoints;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
@@ -34,6 +35,9 @@ public sealed record Recipe
 
     /// <summary>Section <c>train</c>: batch, length, precision, how often a checkpoint is taken.</summary>
     public LengthOptions Train { get; init; } = new();
+
+    /// <summary>Section <c>watch</c>: the look at the embeddings for signs of collapse.</summary>
+    public WatchOptions Watch { get; init; } = new();
 
     /// <summary>Section <c>checkpoints</c>: where they lie and which stay.</summary>
     public CheckpointOptions Checkpoints { get; init; } = new();

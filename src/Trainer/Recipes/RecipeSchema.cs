@@ -32,6 +32,7 @@ internal static class RecipeSchema
             Method = method,
             Optimizer = optimizer,
             Train = train,
+            Watch = top.Section("watch", d.Watch, Watch),
             Checkpoints = top.Section("checkpoints", d.Checkpoints with { KeepLast = kept ?? d.Checkpoints.KeepLast }, Checkpoints),
             Evaluation = top.Section("evaluation", d.Evaluation, Evaluation),
             Local = top.Section("local", d.Local, Local),
@@ -42,6 +43,7 @@ internal static class RecipeSchema
     public static bool MayChangeOnResume(string name) =>
         name is "name" or "data.dataset" or "data.evaluation" or "data.prefetch" or "data.workers"
             or "train.budget" or "train.checkpoint_every" or "train.checkpoints_kept" or "train.hash_every"
+        || name.StartsWith("watch.", StringComparison.Ordinal)
         || name.StartsWith("checkpoints.", StringComparison.Ordinal)
         || name.StartsWith("data.source.", StringComparison.Ordinal)
         || name.StartsWith("data.evaluation_source.", StringComparison.Ordinal)
@@ -161,6 +163,13 @@ internal static class RecipeSchema
         CheckpointEvery = s.Whole("checkpoint_every", d.CheckpointEvery, 0, 1L << 40),
         HashEvery = s.Whole("hash_every", d.HashEvery, 0, 1L << 40),
         BucketBytes = s.Count("bucket_bytes", d.BucketBytes, 1024, 1 << 30),
+    };
+
+    private static WatchOptions Watch(RecipeSection s, WatchOptions d) => new()
+    {
+        Every = s.Whole("every", d.Every, 0, 1L << 40),
+        Patience = s.Count("patience", d.Patience, 1, 1000),
+        OnCollapse = s.Choice("on_collapse", d.OnCollapse),
     };
 
     private static CheckpointOptions Checkpoints(RecipeSection s, CheckpointOptions d) => new()

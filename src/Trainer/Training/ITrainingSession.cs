@@ -35,6 +35,11 @@ public interface ITrainingSession
     /// <summary>One optimizer update was applied on this rank.</summary>
     void StepApplied(StepReport report);
 
+    /// <summary>Embeddings have collapsed for good: the run is to pause or to stop. Called on rank 0.</summary>
+    /// <param name="action">What the recipe asks for.</param>
+    /// <param name="reason">Step, cause and remedy, for people.</param>
+    void Collapsed(Evaluation.CollapseAction action, string reason) => Note(reason);
+
     /// <summary>Brings the ranks' parts of a generation's checkpoints together. Null: rank 0 writes them whole.</summary>
     ICheckpointCoordinator? CheckpointCoordinator(long generation) => null;
 
@@ -117,4 +122,7 @@ public sealed record StepReport
 
     /// <summary>Hash of parameters, buffers and optimizer memory after this step; null on steps that do not compare it.</summary>
     public ulong? StateHash { get; init; }
+
+    /// <summary>What the look at the embeddings found; null on steps without one, and on ranks but the first.</summary>
+    public Evaluation.CollapseReport? Health { get; init; }
 }

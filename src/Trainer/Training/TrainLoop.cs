@@ -26,6 +26,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         var checkpoints = state.CheckpointWriter(options, session);
         var calibration = new Calibration(options, state, ranks, session);
         var schedule = new Schedule(options.Optimizer, state.TotalSteps);
+        var watch = new TrainingWatch(options.Watch, options.Method.Plateaus(options.GlobalBatch), state.Share, ranks);
         var clock = Stopwatch.StartNew();
         var sums = default(StepSums);
 
@@ -54,6 +55,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             var ends = sums.Leave || state.Step >= state.TotalSteps;
             var saves = !ends && options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0;
             var hash = ComparesHashes(ranks.World, saves || (ends && (!sums.Yield || sums.Checkpoint))) ? state.CompareHashes() : (ulong?)null;
+            var health = watch.After(state.Step, sums.Loss, loss.Embeddings);    // on a schedule; a collapse is told, never trained on
             var elapsed = clock.Elapsed;
             clock.Restart();
             state.Trained += elapsed;
@@ -74,7 +76,10 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 SamplesDigest = state.Lineage[^1].SamplesDigest,
                 Keys = batch.Keys,
                 StateHash = hash,
+                Health = health,
             });
+            if (health is not null && watch.MustAct)
+                session.Collapsed(options.Watch.OnCollapse, $"step {state.Step}: {health.Verdict}");
 
             if (saves)
                 state.Save(checkpoints, sums.Busy, session);

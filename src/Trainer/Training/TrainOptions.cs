@@ -117,6 +117,9 @@ public sealed record TrainOptions
     /// <summary>Steps between comparisons of the ranks' state hashes (invariant 1), besides those before each checkpoint; 0 never. Default 100.</summary>
     public long HashEvery { get; init; } = 100;
 
+    /// <summary>The look at the embeddings for signs of collapse. Default: every 50 steps, with a warning.</summary>
+    public Evaluation.WatchOptions Watch { get; init; } = new();
+
     /// <summary>Bytes of gradients that travel together. Default 4 MiB.</summary>
     public int BucketBytes { get; init; } = 4 << 20;
 

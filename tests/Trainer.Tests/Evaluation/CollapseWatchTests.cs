@@ -1,4 +1,5 @@
 using DarkMatter.Trainer.Evaluation;
+using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Tests.Methods;
 using DarkMatter.Trainer.Tests.Training;
 using static TorchSharp.torch;
@@ -70,6 +71,44 @@ public sealed class CollapseWatchTests
     [InlineData(double.NaN, 12, EmbeddingHealth.Collapsed)]
     public void Judge_SpreadAndRank_GiveTheVerdict(double spread, double rank, EmbeddingHealth expected) =>
         CollapseWatch.Judge(spread, rank, most: 16).Health.ShouldBe(expected);
+
+    [Fact]
+    public void Look_MoreDimensionsThanImages_HasTheRankOfTheSingularValues()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(3);
+        foreach (var shape in (long[][])[[12, 40], [40, 12]])
+        {
+            var x = Unit(randn(shape, dtype: ScalarType.Float64));
+            CollapseWatch.Look(x, x).EffectiveRank.ShouldBe(CollapseWatch.EffectiveRank(linalg.svdvals(x).data<double>().ToArray()), 1e-6);
+        }
+    }
+
+    [Fact]
+    public void Look_EvenSpreadButLossAtChance_WarnsWithThePlateau()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(1);
+        var x = Unit(randn(N, D));
+        Plateau[] chance = [new(Math.Log(511), "ln(2N − 1): all alike")];
+        CollapseWatch.Look(x, x, 5.9, chance).Verdict.ShouldBe("healthy");
+        CollapseWatch.Look(x, x, double.NaN, chance).Verdict.ShouldBe("healthy");
+        CollapseWatch.Look(x, x, 6.23, chance).Verdict.ShouldStartWith("warning: the loss stands at 6.230, near 6.236 = ln(2N − 1): all alike: raise optimizer.lr");
+    }
+
+    [Fact]
+    public void Look_NotFinite_IsCollapsed()
+    {
+        using var scope = NewDisposeScope();
+        CollapseWatch.Look(full(4, 3, double.NaN), full(4, 3, double.NaN)).Verdict.ShouldBe("collapsed: embeddings are not finite: lower optimizer.lr");
+    }
+
+    [Theory]
+    [MemberData(nameof(MethodsWithPlateaus))]
+    public void Plateaus_OfEveryMethod_AreFiniteWithAMeaning(string method) =>
+        MethodRegistry.Defaults(method).Plateaus(256).ShouldAllBe(p => double.IsFinite(p.Loss) && p.Meaning.Length > 10);
+
+    public static TheoryData<string> MethodsWithPlateaus => [.. MethodRegistry.Names.Where(name => MethodRegistry.Defaults(name).Plateaus(256).Count > 0)];
 
     [Fact]
     public void Look_SingleImageOrOtherShapes_IsRefused()

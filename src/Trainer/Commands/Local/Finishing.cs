@@ -41,6 +41,7 @@ internal sealed class Finishing(PretrainRequest request, RunFolder folder, Outpu
             Seconds = Math.Round(clock.Elapsed.TotalSeconds, 1),
             TrainingSeconds = Math.Round(rows.Sum(row => row.Seconds), 1),
             Loss = rows.Count > 0 ? rows.TakeLast(LossWindow).Average(row => row.Loss) : null,
+            Health = WatchLog.Read(folder.WatchPath).LastOrDefault()?.Verdict,
             Checkpoint = SelfInvocation.Shorten(trained.Path),
             Export = SelfInvocation.Shorten(folder.ExportPath),
             Report = SelfInvocation.Shorten(folder.ReportPath),

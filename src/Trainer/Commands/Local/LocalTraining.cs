@@ -34,6 +34,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
     private long lossStep;
     private int siloRestarts;
     private string notice = "";
+    private string health = "";
     private RunStatus status = new();
 
     /// <summary>Runs to the end of training.</summary>
@@ -215,6 +216,14 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
                     if (update.Notice.Length > 0 && update.Notice != notice)
                     {
                         output.Line(notice = update.Notice);
+                    }
+                    if (update.Health.Split(':')[0] is var word && word != health)
+                    {
+                        if (health.Length > 0 || word != "healthy")
+                        {
+                            output.Line($"embeddings {update.Health} (step {update.Step})");
+                        }
+                        health = word;
                     }
                     output.Progress(() => text.Describe(update, clock.Elapsed));
                     if (IsFinal(update.State))

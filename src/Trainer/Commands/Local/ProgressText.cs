@@ -9,6 +9,9 @@ internal sealed class ProgressText
     private const int Window = 32;
     private readonly Queue<(double Seconds, long Step)> seen = [];
 
+    /// <summary>The verdict in a word, unless all is well.</summary>
+    private static string Sick(string health) => health.Split(':')[0] is var verdict and ("warning" or "collapsed") ? $"embeddings: {verdict}  " : "";
+
     /// <summary>The line for <paramref name="status"/>.</summary>
     /// <param name="status">The newest status.</param>
     /// <param name="clock">Time since training began.</param>
@@ -30,7 +33,7 @@ internal sealed class ProgressText
         }
         if (status.State == RunState.Paused)
         {
-            return $"step {status.Step}: paused; 'darkmatter runs resume' goes on";
+            return $"step {status.Step}: paused{(status.Reason.Length > 0 ? $" ({status.Reason})" : "")}; 'darkmatter runs resume' goes on";
         }
         var (first, last) = (seen.Peek(), seen.Last());
         var perSecond = last.Seconds > first.Seconds ? (last.Step - first.Step) / (last.Seconds - first.Seconds) : 0;
@@ -39,6 +42,6 @@ internal sealed class ProgressText
         var bar = total > 0 ? Output.Bar((double)status.Step / total, 16) + " " : "";
         var steps = total > 0 ? $"{status.Step}/{total}" : $"{status.Step}";
         return string.Create(CultureInfo.InvariantCulture,
-            $"{bar}step {steps}  loss {(status.Step > 0 ? status.Loss.ToString("0.0000", CultureInfo.InvariantCulture) : "-")}  {status.ImagesPerSecond:0} images/s  {left}").TrimEnd();
+            $"{bar}step {steps}  loss {(status.Step > 0 ? status.Loss.ToString("0.0000", CultureInfo.InvariantCulture) : "-")}  {status.ImagesPerSecond:0} images/s  {Sick(status.Health)}{left}").TrimEnd();
     }
 }

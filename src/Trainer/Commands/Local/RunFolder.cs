@@ -12,6 +12,9 @@ internal sealed class RunFolder : IDisposable
     /// <summary>The curve's file name.</summary>
     public const string StepsName = "steps.csv";
 
+    /// <summary>The file name of the looks at the embeddings.</summary>
+    public const string WatchName = "watch.csv";
+
     /// <summary>Name of the folder where the silo keeps its grains' state.</summary>
     public const string SiloStateName = "silo";
 
@@ -39,6 +42,9 @@ internal sealed class RunFolder : IDisposable
 
     /// <summary>One row per step: step, loss, learning rate, images per second.</summary>
     public string StepsPath => In(StepsName);
+
+    /// <summary>One row per look at the embeddings.</summary>
+    public string WatchPath => In(WatchName);
 
     /// <summary>Results for programs.</summary>
     public string SummaryPath => In("summary.json");

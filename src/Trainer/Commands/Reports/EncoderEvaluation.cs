@@ -16,7 +16,8 @@ namespace DarkMatter.Trainer.Commands.Reports;
 /// <param name="RawPixelAccuracy">By pixels, of the same images.</param>
 /// <param name="Bank">Images the neighbours came from.</param>
 /// <param name="Queries">Images asked about.</param>
-internal sealed record EncoderScores(double Accuracy, double RawPixelAccuracy, int Bank, int Queries);
+/// <param name="Linear">What a linear classifier on the same features reached, when it was asked for.</param>
+internal sealed record EncoderScores(double Accuracy, double RawPixelAccuracy, int Bank, int Queries, LinearResult? Linear = null);
 
 /// <summary>Judges a trained encoder by its nearest neighbours, and the raw pixels by the same rule.</summary>
 /// <param name="recipe">The run's recipe.</param>
@@ -33,7 +34,9 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
     /// <param name="queryPath">Labelled images asked about.</param>
     /// <param name="limit">Time it may take: a smaller bank is used when the whole would take longer. Null: the whole.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public EncoderScores Run(IReadOnlyList<string> weights, string bankPath, string queryPath, TimeSpan? limit, CancellationToken cancellationToken)
+    /// <param name="linear">Whether a linear classifier is trained on the bank and tested on the queries as well.</param>
+    public EncoderScores Run(
+        IReadOnlyList<string> weights, string bankPath, string queryPath, TimeSpan? limit, CancellationToken cancellationToken, bool linear = false)
     {
         var stack = TorchStack.Current;
         stack.SetThreads(Environment.ProcessorCount);
@@ -67,7 +70,13 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         using var queryPixels = FeatureExtractor.Pixels(queries.Images, size);
         var raw = knn.Accuracy(bankPixels, bank.Labels, queryPixels, queries.Labels, cancellationToken);
         output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluated: kNN {accuracy * 100:0.0} %, raw pixels {raw * 100:0.0} %{(bank.Count < bankTotal || queries.Count < queryTotal ? $" ({bank.Count:N0} of {bankTotal:N0} bank images and {queries.Count:N0} of {queryTotal:N0} queries, for lack of time)" : "")}"), final: true);
-        return new EncoderScores(accuracy, raw, bank.Count, queries.Count);
+        return new EncoderScores(accuracy, raw, bank.Count, queries.Count, linear ? Linear() : null);
+
+        LinearResult Linear()
+        {
+            output.Progress(() => "evaluating: a linear classifier on the features", final: true);
+            return LinearProbe.Evaluate(bankFeatures, bank.Labels, queryFeatures, queries.Labels, cancellationToken);
+        }
     }
 
     /// <summary>Whether this machine trains and evaluates the recipe in bfloat16.</summary>

@@ -51,6 +51,10 @@ internal static class HtmlReport
         {
             yield return ("loss", Say($"{loss:0.0000}"));
         }
+        if (summary.Health is { } health)
+        {
+            yield return ("embeddings", health);
+        }
         yield return ("time", Say($"{summary.Seconds:0} s in all, {summary.TrainingSeconds:0} s of training"));
         if (summary.Quarantined > 0)
         {

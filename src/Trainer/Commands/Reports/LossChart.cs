@@ -48,7 +48,7 @@ internal static class LossChart
     }
 
     /// <summary>Round values between the ends: 1, 2 or 5 times a power of ten apart.</summary>
-    private static IEnumerable<double> Ticks(double low, double high, int about)
+    internal static IEnumerable<double> Ticks(double low, double high, int about)
     {
         var raw = Math.Max((high - low) / about, 1e-9);
         var power = Math.Pow(10, Math.Floor(Math.Log10(raw)));

@@ -39,6 +39,9 @@ public sealed record RunSummary
     /// <summary>Mean loss of the last steps.</summary>
     public double? Loss { get; init; }
 
+    /// <summary>What the last look at the embeddings found: <c>healthy</c>, <c>warning: …</c>, <c>collapsed: …</c>; null without one.</summary>
+    public string? Health { get; init; }
+
     /// <summary>The checkpoint's folder.</summary>
     public required string Checkpoint { get; init; }
 

@@ -69,6 +69,7 @@ internal sealed class PreparedRun : IDisposable
             Store = CheckpointStores.Open(recipe.Checkpoints, options.Run, options.RunFolder),
             Recipe = run.RecipeYaml,
             HashEvery = recipe.Train.HashEvery,
+            Watch = recipe.Watch,
             BucketBytes = recipe.Train.BucketBytes,
             Threads = options.Threads,
         });

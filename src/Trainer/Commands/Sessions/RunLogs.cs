@@ -3,7 +3,7 @@ using DarkMatter.Trainer.Training;
 
 namespace DarkMatter.Trainer.Commands.Sessions;
 
-/// <summary>The files a trainer writes per step: the curve (rank 0) and, when asked for, the keys.</summary>
+/// <summary>The files a trainer writes per step: the curve and the looks at the embeddings (rank 0) and, when asked for, the keys.</summary>
 /// <param name="options">Who the trainer is.</param>
 internal sealed class RunLogs(TrainerProcessOptions options) : IDisposable
 {
@@ -12,6 +12,7 @@ internal sealed class RunLogs(TrainerProcessOptions options) : IDisposable
 
     private readonly Queue<StepReport> recent = new();
     private StepLog? steps;
+    private string? watch;
     private KeyLog? keys;
 
     /// <summary>Opens them for a generation.</summary>
@@ -20,6 +21,11 @@ internal sealed class RunLogs(TrainerProcessOptions options) : IDisposable
         Directory.CreateDirectory(options.RunFolder);
         steps?.Dispose();
         steps = rank == 0 ? StepLog.Open(Path.Combine(options.RunFolder, RunFolder.StepsName), startStep, recent) : null;
+        watch = rank == 0 ? Path.Combine(options.RunFolder, RunFolder.WatchName) : null;
+        if (watch is not null)
+        {
+            WatchLog.Begin(watch, startStep);
+        }
         if (keys is null && options.RecordKeys is { } path)
         {
             Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
@@ -36,6 +42,10 @@ internal sealed class RunLogs(TrainerProcessOptions options) : IDisposable
             recent.Dequeue();
         }
         steps?.Write(report);
+        if (watch is not null)
+        {
+            WatchLog.Append(watch, report);
+        }
         keys?.Write(report);
     }
 

@@ -1,5 +1,6 @@
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Checkpoints;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Training;
 using Google.Protobuf;
 using Grpc.Core;
@@ -19,6 +20,7 @@ public sealed partial class TrainerSession : ITrainingSession
     private readonly Action<StepReport>? observe;
     private TrainerMessage? draining;
     private StepReport? latest;
+    private string health = "";
     private long lastReport;
 
     /// <summary>The generation this trainer is in; 0: none.</summary>
@@ -160,6 +162,14 @@ public sealed partial class TrainerSession : ITrainingSession
         {
             place.Step = report.Step;
         }
+        if (report.Health is { } found)
+        {
+            if (found.Verdict.Split(':')[0] != health.Split(':')[0])
+            {
+                note($"embeddings at step {report.Step}: {found.Verdict}");
+            }
+            Volatile.Write(ref health, found.Verdict);
+        }
         observe?.Invoke(report);
         if (report.StateHash is not null)
         {
@@ -173,6 +183,27 @@ public sealed partial class TrainerSession : ITrainingSession
         {
             FlushReport();
         }
+    }
+
+    /// <inheritdoc/>
+    public void Collapsed(CollapseAction action, string reason)
+    {
+        note($"asking the silo to {action.ToString().ToLowerInvariant()} the run: {reason}");
+        _ = Task.Run(async () =>
+        {
+            try
+            {
+                await new Retry(new RetryOptions(), TimeProvider.System).RunAsync(AskAsync, e => e is RpcException { StatusCode: StatusCode.Unavailable or StatusCode.DeadlineExceeded }, closing.Token);
+            }
+            catch (Exception e) when (e is RpcException or OperationCanceledException)
+            {
+                note($"the silo did not {action.ToString().ToLowerInvariant()} the run, which goes on: {(e as RpcException)?.Status.Detail ?? e.Message}");
+            }
+        });
+
+        async Task<RunStatus> AskAsync() => action == CollapseAction.Pause
+            ? await client.PauseRunAsync(new PauseRunRequest { Run = join.Run, Reason = reason }, deadline: DateTime.UtcNow + options.SilencePatience, cancellationToken: closing.Token)
+            : await client.StopRunAsync(new StopRunRequest { Run = join.Run, Reason = reason }, deadline: DateTime.UtcNow + options.SilencePatience, cancellationToken: closing.Token);
     }
 
     /// <inheritdoc/>
@@ -266,7 +297,7 @@ public sealed partial class TrainerSession : ITrainingSession
         }
     }
 
-    private static StepApplied ToMessage(StepReport report, Place place) => new()
+    private StepApplied ToMessage(StepReport report, Place place) => new()
     {
         Generation = place.Generation,
         Step = report.Step,
@@ -274,6 +305,7 @@ public sealed partial class TrainerSession : ITrainingSession
         ImagesPerSecond = report.ImagesPerSecond,
         ExposedCommunicationSeconds = report.ExposedCommunication.TotalSeconds,
         EmbeddingStd = report.EmbeddingStd,
+        Health = place.Rank == 0 ? Volatile.Read(ref health) : "",
         StateHash = report.StateHash is { } hash ? Bytes(hash) : ByteString.Empty,
         SamplesDigest = place.Rank == 0 ? report.SamplesDigest : 0,
         ComputeSeconds = report.Compute.TotalSeconds,
