@@ -143,6 +143,7 @@ public sealed class SiloHost : IAsyncDisposable
 
         var app = builder.Build();
         app.MapGrpcService<CoordinatorService>();
+        app.MapGrpcService<BankService>();
         app.MapStatusPage();
         return app;
     }

@@ -50,6 +50,9 @@ public abstract class Bank : Module
     /// <summary>Bytes of all rows, visible and held back.</summary>
     public long Bytes => named_buffers().Sum(b => b.buffer.numel() * b.buffer.ElementSize);
 
+    /// <summary>Bytes of a row where it leaves this process: float16 or float32.</summary>
+    public int RowBytes => Dimensions * (_options.Float16 ? 2 : 4);
+
     /// <summary>The rows that the last update made visible; null where staleness holds them back.</summary>
     internal BankWrite? Newest { get; private set; }
 
@@ -58,6 +61,24 @@ public abstract class Bank : Module
 
     /// <summary>The fingerprint of all that is kept; equal on all ranks after every step.</summary>
     public ulong Hash() => StateHash.Of(named_buffers().Select(b => b.buffer));
+
+    /// <summary>Visible rows from one on, as they leave this process.</summary>
+    internal byte[] HostRows(long first, int count)
+    {
+        using var scope = NewDisposeScope();
+        return HostBytes(Slice(first, count));
+    }
+
+    /// <summary>Rows as they leave this process.</summary>
+    internal byte[] HostBytes(Tensor rows)
+    {
+        using var _ = no_grad();
+        using var host = rows.detach().to(Stored).cpu().contiguous();
+        return host.bytes.ToArray();
+    }
+
+    /// <summary>Visible rows from one on: [count, D].</summary>
+    protected abstract Tensor Slice(long first, int count);
 
     /// <summary>This rank's rows, as all ranks will keep them, of every rank in batch order: [n, D] → [N, D]. Call it in the loss.</summary>
     protected Tensor Gathered(Tensor rows, RankShare share)

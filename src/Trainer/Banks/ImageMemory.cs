@@ -83,6 +83,21 @@ public sealed class ImageMemory : Bank
     public void Follow(ImageRows newest, long step) => Record(newest.Images, newest.Rows, step);
 
     /// <inheritdoc/>
+    protected override Tensor Slice(long first, int count)
+    {
+        var parts = new List<Tensor>();
+        for (var at = first; at < first + count;)
+        {
+            var (partition, row) = (at / PartitionRows, at % PartitionRows);
+            var length = Math.Min(PartitionRows - row, first + count - at);
+            parts.Add(Buffer(Name(partition)).narrow(0, row, length));
+            at += length;
+        }
+
+        return cat([.. parts]);
+    }
+
+    /// <inheritdoc/>
     protected override void Put(long[] places, Tensor rows)
     {
         // A batch that spans two epochs may hold an image twice: the later one counts.

@@ -38,5 +38,8 @@ public sealed class KeyQueue : Bank
     }
 
     /// <inheritdoc/>
+    protected override Tensor Slice(long first, int count) => Buffer("keys").narrow(0, first, count);
+
+    /// <inheritdoc/>
     protected override void Put(long[] places, Tensor rows) => Buffer("keys").narrow(0, places[0], places.Length).copy_(rows);
 }

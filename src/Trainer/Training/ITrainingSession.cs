@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Checkpoints;
 
 namespace DarkMatter.Trainer.Training;
@@ -22,6 +23,9 @@ public interface ITrainingSession
 
     /// <summary>True if a checkpoint is wanted when the ranks leave.</summary>
     bool CheckpointRequested => false;
+
+    /// <summary>Takes what banks write; null: nobody wants it.</summary>
+    IBankFeed? Banks => null;
 
     /// <summary>All ranks hold the same verified state, and the first step is about to be made; called on every rank.</summary>
     void GenerationBegan(GenerationReport report)

@@ -51,6 +51,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             if (!finite || !double.IsFinite(sums.Loss))
                 throw new TrainingDivergedException(options, state, sums.Loss, lr);
             state.ApplyStep(lr, sums.SamplesDigest);                            // optimizer, moving averages; the step is made
+            session.Banks?.Stepped(state);
 
             var ends = sums.Leave || state.Step >= state.TotalSteps;
             var saves = !ends && options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0;

@@ -39,6 +39,7 @@ public static class TrainingRun
             state.Ranks.TakeBlocked();
             session.Note($"rank {ranks.Rank} of {ranks.World} trains {options.Run} from step {state.Step} to {state.TotalSteps} in {(state.Method.Autocast ? "bfloat16" : options.Precision == Precision.Float64 ? "float64" : "float32")} on {state.Stack.Description}");
             session.GenerationBegan(began);
+            session.Banks?.Began(options, state, began.Healed.Contains(ranks.Rank));
             var source = openSource(state.Step);
             try
             {

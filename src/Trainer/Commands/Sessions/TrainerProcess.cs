@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using DarkMatter.Protocol;
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Collectives;
 using Grpc.Net.Client;
 
@@ -30,7 +31,8 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
             Address = peers.Address,
             ProcessId = Environment.ProcessId,
         };
-        await using var session = new TrainerSession(new Coordinator.CoordinatorClient(channel), join, options.Session, Note, logs.Write);
+        await using var banks = new SiloBankFeed(new Protocol.Banks.BanksClient(channel), options.Run, Note);
+        await using var session = new TrainerSession(new Coordinator.CoordinatorClient(channel), join, options.Session, Note, logs.Write) { Banks = banks };
         using var stopping = stop.Register(() => session.Orders.Post(new Order.Stop("asked to stop", Over: true)));
         using var draining = drain.Register(() => session.BeginDrain("asked to end", options.Session.DrainGrace));
         // A thread of its own: training computes and blocks, which the pool's threads must not.

@@ -1,4 +1,5 @@
 using DarkMatter.Protocol;
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Training;
@@ -22,6 +23,9 @@ public sealed partial class TrainerSession : ITrainingSession
     private StepReport? latest;
     private string health = "";
     private long lastReport;
+
+    /// <inheritdoc/>
+    public IBankFeed? Banks { get; init; }
 
     /// <summary>The generation this trainer is in; 0: none.</summary>
     public long Generation
