@@ -116,6 +116,8 @@ internal sealed class FleetSession : ITrainingSession
 
     public List<string> Notes { get; } = [];
 
+    public Trainer.Banks.IBankFeed? Banks { get; set; }
+
     public bool StopRequested => false;
 
     public bool YieldRequested => _step + 1 >= YieldAt;
