@@ -62,6 +62,11 @@ certify: setup ## W = 1, 2, 3, 4 ranks against one, for every method: loss, grad
 bench-methods: setup ## every method on Fashion-MNIST for 10 minutes, one after the other, resumable: docs/benchmarks/methods.md (ARGS="--seconds 60 --only simclr")
 	@/usr/bin/python3 bench/methods/table.py $(ARGS)
 
+.PHONY: bench-bank
+bench-bank: ## appending a batch's keys to the queue on every rank and reading it, against a gather; last line 'MILLISECONDS bank_p50 …'
+	@eng/setup --test
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Bank.Bench/release/DarkMatter.Bank.Bench.dll $(ARGS)
+
 .PHONY: soak
 soak: ## real trainers and a silo that are killed, stopped and drained at random (SECONDS=600 SEED=1); last line 'VERDICT …' of the ledger
 	@eng/setup --test

@@ -3,6 +3,7 @@ using DarkMatter.Grains;
 using DarkMatter.Protocol;
 using Google.Protobuf;
 using Grpc.Core;
+using Microsoft.Extensions.Hosting;
 using Orleans;
 using Orleans.Concurrency;
 using Orleans.Runtime;
@@ -10,7 +11,7 @@ using Orleans.Runtime;
 namespace DarkMatter.Silo;
 
 /// <summary>The banks' calls: shares what comes for a bank out to its partitions, and brings together what they say. See bank.proto.</summary>
-internal sealed class BankService(IGrainFactory grains) : Banks.BanksBase
+internal sealed class BankService(IGrainFactory grains, IHostApplicationLifetime lifetime) : Banks.BanksBase
 {
     /// <summary>Bytes of rows in one message to a reader.</summary>
     private const int PartBytes = 1 << 20;
@@ -18,12 +19,14 @@ internal sealed class BankService(IGrainFactory grains) : Banks.BanksBase
     public override async Task Feed(IAsyncStreamReader<BankMessage> requestStream, IServerStreamWriter<BankState> responseStream, ServerCallContext context)
     {
         var fed = new Dictionary<(string Run, string Bank), FedBank>();
-        while (await requestStream.MoveNext(context.CancellationToken))
+        // Open streams would keep the silo from stopping.
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
+        while (await Next(requestStream, over.Token))
         {
             var message = requestStream.Current;
             try
             {
-                await responseStream.WriteAsync(await Take(fed, message), context.CancellationToken);
+                await responseStream.WriteAsync(await Take(fed, message), over.Token);
             }
             catch (Exception exception) when (exception is OrleansException or TimeoutException)
             {
@@ -49,6 +52,18 @@ internal sealed class BankService(IGrainFactory grains) : Banks.BanksBase
             {
                 await responseStream.WriteAsync(part, context.CancellationToken);
             }
+        }
+    }
+
+    private static async Task<bool> Next(IAsyncStreamReader<BankMessage> stream, CancellationToken over)
+    {
+        try
+        {
+            return await stream.MoveNext(over);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new RpcException(new Status(StatusCode.Unavailable, "the silo stops"));
         }
     }
 

@@ -17,6 +17,7 @@ namespace DarkMatter.Trainer.Banks;
 public abstract class Bank : Module
 {
     private readonly BankOptions _options;
+    private readonly Lock _writing = new();
 
     /// <summary>Makes room for what is held back; the rows are the subclass's.</summary>
     /// <param name="kind">The module's name.</param>
@@ -62,16 +63,21 @@ public abstract class Bank : Module
     /// <summary>The fingerprint of all that is kept; equal on all ranks after every step.</summary>
     public ulong Hash() => StateHash.Of(named_buffers().Select(b => b.buffer));
 
-    /// <summary>Visible rows from one on, as they leave this process.</summary>
-    internal byte[] HostRows(long first, int count)
+    /// <summary>Visible rows from one on, as they leave this process, and the update they are as of. From any thread while training goes on.</summary>
+    internal (long Update, byte[] Rows) Snapshot(long first, int count)
     {
-        using var scope = NewDisposeScope();
-        return HostBytes(Slice(first, count));
+        lock (_writing)
+        {
+            using var scope = NewDisposeScope();
+            return (Visible, HostBytes(Slice(first, count)));
+        }
     }
 
     /// <summary>Rows as they leave this process.</summary>
     internal byte[] HostBytes(Tensor rows)
     {
+        if (rows.numel() == 0)
+            return [];
         using var _ = no_grad();
         using var host = rows.detach().to(Stored).cpu().contiguous();
         return host.bytes.ToArray();
@@ -99,6 +105,7 @@ public abstract class Bank : Module
         if (step != Updates + 1)
             throw new InvalidOperationException($"the bank has the rows of {Updates} updates; those of update {step} cannot follow");
         using var _ = no_grad();
+        using var writing = _writing.EnterScope();
         Newest?.Rows.Dispose();
         Newest = null;
         if (_options.Staleness == 0)

@@ -4,8 +4,8 @@ using Google.Protobuf;
 namespace DarkMatter.Trainer.Banks;
 
 /// <summary>
-/// What one bank still has to send, kept until the silo has all of it: the rows of the newest steps, bounded, and at most one copied partition. Used by
-/// the training thread and by the sender, under the feed's lock.
+/// What one bank still has to send, kept until the silo has all of it: the rows of the newest steps, bounded. Used by the training thread and by the
+/// sender, under the feed's lock.
 /// </summary>
 internal sealed class FedBank(string name, Bank bank)
 {
@@ -19,13 +19,15 @@ internal sealed class FedBank(string name, Bank bank)
     public const int AppendBytes = 2 << 20;
 
     private readonly LinkedList<(long Update, long[] Places, byte[] Rows)> _waiting = new();
-    private (int Partition, long Update, byte[] Rows)? _copied;
-    private int? _wanted;
+    private readonly SortedSet<int> _wanted = [];
     private long _bytes;
     private long _sent = -1;
     private long _start;
 
     public string Name => name;
+
+    /// <summary>Whether the silo lacks rows.</summary>
+    public bool Waits => _waiting.Count > 0;
 
     /// <summary>The message that opens the bank in a generation.</summary>
     public BankMessage Opening(int lanes, long generation, string run) => new()
@@ -46,14 +48,17 @@ internal sealed class FedBank(string name, Bank bank)
             Drop(last);
         }
 
-        (_copied, _wanted) = (null, null);
         Reopen();
     }
 
     /// <summary>On a new stream everything is sent again that the silo may lack.</summary>
-    public void Reopen() => _sent = -1;
+    public void Reopen()
+    {
+        _wanted.Clear();
+        _sent = -1;
+    }
 
-    /// <summary>Takes what became visible; copies a partition if the silo wants one.</summary>
+    /// <summary>Takes what became visible.</summary>
     public void Take()
     {
         if (bank.Newest is not { } newest)
@@ -67,14 +72,6 @@ internal sealed class FedBank(string name, Bank bank)
         while (_bytes > MostBytes)
         {
             Drop(_waiting.First!);
-        }
-
-        if (_wanted is { } partition && _copied is null)
-        {
-            var each = PartitionRows;
-            var first = (long)partition * each;
-            _copied = (partition, newest.Update, bank.HostRows(first, (int)Math.Min(each, bank.Length - first)));
-            _wanted = null;
         }
     }
 
@@ -107,46 +104,45 @@ internal sealed class FedBank(string name, Bank bank)
         return (next.Update, parts);
     }
 
-    /// <summary>The parts of the copied partition; none where none is.</summary>
+    /// <summary>The parts of a partition that the silo wants, as it is now; none where it wants none.</summary>
     public (long Update, List<BankSeedPart> Parts) NextSeed()
     {
-        if (_copied is not { } copy)
-        {
+        if (_wanted.Count == 0)
             return (0, []);
-        }
-
-        _copied = null;
+        var partition = _wanted.Min;
+        _wanted.Remove(partition);
+        var (update, rows) = bank.Snapshot((long)partition * Shape.PartitionRows, Shape.RowsOf(partition));
         var each = Math.Max(1, SeedBytes / bank.RowBytes) * bank.RowBytes;
         var parts = new List<BankSeedPart>();
-        for (var at = 0; at < copy.Rows.Length; at += each)
+        for (var at = 0; at < rows.Length; at += each)
         {
-            var piece = copy.Rows.AsMemory(at, Math.Min(each, copy.Rows.Length - at));
-            var ends = at + each >= copy.Rows.Length;
+            var piece = rows.AsMemory(at, Math.Min(each, rows.Length - at));
+            var ends = at + each >= rows.Length;
             // Rows of zeros are what a partition has that was given nothing.
             if (at == 0 || ends || piece.Span.ContainsAnyExcept((byte)0))
-                parts.Add(new BankSeedPart { Partition = copy.Partition, First = at / bank.RowBytes, Rows = UnsafeByteOperations.UnsafeWrap(piece), Begins = at == 0, Ends = ends });
+                parts.Add(new BankSeedPart { Partition = partition, First = at / bank.RowBytes, Rows = UnsafeByteOperations.UnsafeWrap(piece), Begins = at == 0, Ends = ends });
         }
 
-        return (copy.Update, parts);
+        return (update, parts);
     }
 
     /// <summary>The silo has said where it stands.</summary>
     /// <param name="state">Its words.</param>
-    /// <param name="asks">Whether this rank heeds what the silo wants.</param>
-    public void Heard(BankState state, bool asks)
+    /// <param name="message">What it answers.</param>
+    /// <param name="place">Rank 0 gives it what it lacks.</param>
+    public void Heard(BankState state, BankMessage message, BankPlace place)
     {
         while (_waiting.First is { } first && first.Value.Update <= state.Step)
-        {
             Drop(first);
-        }
-
-        if (asks && _copied is null)
-        {
-            _wanted = state.Wanted.Count > 0 ? state.Wanted[0] : null;
-        }
+        if (place.Rank != 0 || message.Seed is { Ends: false })
+            return;
+        _wanted.UnionWith(state.Wanted);
+        // Steps before this generation that nobody here can send: they were a lost rank's, or this one is new.
+        if (message.Open is not null && state.Step < _start && _waiting.First?.Value.Update != state.Step + 1)
+            _wanted.UnionWith(Enumerable.Range(0, Shape.Partitions));
     }
 
-    private int PartitionRows => new Grains.BankShape(bank.Length, bank.RowBytes, 1).PartitionRows;
+    private Grains.BankShape Shape => new(bank.Length, bank.RowBytes, 1);
 
     private BankLaneRows Lane(int lane, long[] places, byte[] rows, int lanes)
     {

@@ -16,4 +16,7 @@ public interface IBankFeed
 
     /// <summary>An update was applied.</summary>
     void Stepped(TrainState state);
+
+    /// <summary>The generation is over for this rank: once this returns, nobody reads its banks any more.</summary>
+    void Ended();
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Training;
 using Grpc.Core;
@@ -13,6 +14,9 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
     private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long the end of a trainer waits for the silo to take the last rows.</summary>
+    private static readonly TimeSpan LastPatience = TimeSpan.FromSeconds(2);
+
     /// <summary>A message that is not answered within this breaks the stream.</summary>
     private static readonly TimeSpan AnswerDeadline = TimeSpan.FromSeconds(30);
 
@@ -25,6 +29,7 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
     private readonly Task _sending;
     private Dictionary<string, FedBank> _banks = [];
     private BankPlace? _place;
+    private bool _training;
 
     /// <summary>Begins to wait for a generation with banks.</summary>
     /// <param name="client">The silo.</param>
@@ -42,8 +47,9 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(state);
         lock (_gate)
         {
-            _banks = state.Banks.ToDictionary(b => b.Name, b => _banks.GetValueOrDefault(b.Name) ?? new FedBank(b.Name, b.Bank));
+            _banks = state.Banks.Where(b => b.Bank.Length > 0).ToDictionary(b => b.Name, b => _banks.GetValueOrDefault(b.Name) ?? new FedBank(b.Name, b.Bank));
             _place = new BankPlace(state.Ranks.Generation, state.Ranks.Rank, options.FirstLane, options.Lanes, options.LaneCount);
+            _training = true;
             foreach (var bank in _banks.Values)
                 bank.Begin(healed);
         }
@@ -65,11 +71,26 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
         Wake();
     }
 
-    /// <summary>Ends the stream.</summary>
+    /// <inheritdoc/>
+    public void Ended()
+    {
+        lock (_gate)
+            _training = false;
+    }
+
+    /// <summary>Ends the stream, once what waits is sent or that takes too long.</summary>
     public async ValueTask DisposeAsync()
     {
+        for (var start = Stopwatch.GetTimestamp(); Waits() && Stopwatch.GetElapsedTime(start) < LastPatience;)
+            await Task.Delay(LastPatience / 100);
         await _closing.CancelAsync();
         await Task.WhenAny(_sending, Task.Delay(LongestBackoff));
+    }
+
+    private bool Waits()
+    {
+        lock (_gate)
+            return _banks.Values.Any(bank => bank.Waits) && !_sending.IsCompleted;
     }
 
     private void Wake()
@@ -174,8 +195,8 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
         {
             if (_place != place)
                 return true;
+            (seeded, seed) = _training ? bank.NextSeed() : (0, []);
             (update, appends) = bank.NextAppend(place);
-            (seeded, seed) = bank.NextSeed();
         }
 
         foreach (var part in seed)
@@ -198,7 +219,7 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
         lock (_gate)
         {
             if (_place == place)
-                bank.Heard(state, asks: place.Rank == 0 && message.Seed is not { Ends: false });
+                bank.Heard(state, message, place);
         }
     }
 }

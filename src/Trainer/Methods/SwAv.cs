@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Training;
@@ -37,7 +38,7 @@ public sealed class SwAv : JointEmbedding
         _options = options;
         _g = Part("projector", new Mlp(Backbone.Features, [options.ProjectorHidden, options.ProjectorOutput], Norm, MlpEnd.Linear));
         _prototypes = Part("prototypes", Linear(options.ProjectorOutput, options.Prototypes, hasBias: false));
-        _queue = Part("queue", new CodeQueue(options.CodeViews, options.Queue, options.ProjectorOutput));
+        _queue = Part("queue", new CodeQueue(options.CodeViews, options.Queue, Share.Total, options.ProjectorOutput));
         NormalizePrototypes();
     }
 
@@ -106,34 +107,44 @@ public sealed class SwAv : JointEmbedding
     }
 }
 
-/// <summary>The newest embeddings of each large crop: [A, L, D].</summary>
-internal sealed class CodeQueue : Module
+/// <summary>The newest embeddings of each large crop: [A, L, D]; a bank of A · L rows.</summary>
+internal sealed class CodeQueue : Bank
 {
-    private readonly Tensor embeddings;
-    private readonly Tensor updates;
+    private readonly int _length;
 
-    internal CodeQueue(int views, int length, int dimensions)
-        : base(nameof(CodeQueue))
+    internal CodeQueue(int views, int length, int batch, int dimensions)
+        : base(nameof(CodeQueue), views * length, views * batch, dimensions, new BankOptions())
     {
-        embeddings = zeros(views, length, dimensions);
-        updates = zeros(Array.Empty<long>(), dtype: ScalarType.Int64);
-        RegisterComponents();
+        _length = length;
+        register_buffer("embeddings", zeros(views, length, dimensions));
     }
 
     /// <summary>[A, L, D]; zeros where nothing has been remembered yet.</summary>
-    internal Tensor Embeddings => embeddings;
-
-    /// <summary>Updates applied so far.</summary>
-    internal long Updates => updates.item<long>();
+    internal Tensor Embeddings => Buffer("embeddings");
 
     /// <summary>Puts the embeddings of update <paramref name="step"/>, [N, D] of each crop or none, in the place of the oldest.</summary>
     internal void Replace(IReadOnlyList<Tensor> newest, long step, long from)
     {
-        using var _ = no_grad();
-        foreach (var (view, z) in newest.Index())
-            embeddings[view].narrow(0, (step - from - 1) * z.shape[0] % embeddings.shape[1], z.shape[0]).copy_(z);
-        updates.fill_(step);
+        var places = newest.Index().SelectMany(crop =>
+        {
+            var (view, n) = (crop.Index, crop.Item.shape[0]);
+            var first = (view * _length) + ((step - from - 1) * n % _length);
+            return Enumerable.Range(0, (int)n).Select(i => first + i);
+        });
+        Record([.. places], newest.Count > 0 ? cat([.. newest]) : zeros(0, Dimensions), step);
     }
+
+    /// <inheritdoc/>
+    protected override void Put(long[] places, Tensor rows)
+    {
+        if (places.Length > 0)
+            Rows.index_copy_(0, tensor(places, device: rows.device), rows);
+    }
+
+    /// <inheritdoc/>
+    protected override Tensor Slice(long first, int count) => Rows.narrow(0, first, count);
+
+    private Tensor Rows => Embeddings.view(-1, Dimensions);
 }
 
 /// <summary>What SwAV's head, prototypes and codes look like; defaults of the authors' code.</summary>

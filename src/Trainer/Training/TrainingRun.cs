@@ -52,6 +52,7 @@ public static class TrainingRun
         }
         finally
         {
+            session.Banks?.Ended();
             state.Abandon();
         }
     }

@@ -62,6 +62,7 @@ internal sealed class BankSilo : IAsyncDisposable
     /// <summary>The silo ends and another begins on its port, with its state.</summary>
     public async Task RestartAsync()
     {
+        _session?.Dispose();
         await _silo.DisposeAsync();
         await OpenAsync();
     }

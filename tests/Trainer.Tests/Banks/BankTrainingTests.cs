@@ -55,13 +55,15 @@ public sealed class BankTrainingTests
         await using var fleet = await Fleet.StartAsync(options, 3);
         await using var feeds = new Feeds(silo, fleet, 3);
         await silo.NextGenerationAsync();
-        await fleet.RunAsync([0, 1], (trainer, place) => place.Views = views => trainer == 1 ? new MortalViews(views, diesAt: 6) : views);
         var reader = new BankReader(silo.Client, BankSilo.Run, "queue");
-        await UntilAsync(reader, step => step >= 0);
+        fleet.Session(0).OnStep = report => UntilAsync(reader, step => step >= 0 || report.Step != 4).GetAwaiter().GetResult();
+        await fleet.RunAsync([0, 1], (trainer, place) => place.Views = views => trainer == 1 ? new MortalViews(views, diesAt: 6) : views);
+        reader.Step.ShouldBeInRange(0, 6);
         await silo.NextGenerationAsync();
+        fleet.Session(0).OnStep = report => UntilAsync(reader, step => step >= 7 || report.Step != 12).GetAwaiter().GetResult();
         (await fleet.RunAsync([2, 0])).ShouldAllBe(o => o.Failure == null);      // the new trainer is rank 0, and has nothing of before
         await UntilAsync(reader, step => step == options.TotalSteps);
-        reader.Rows.ShouldBe(Bank(fleet.State(0)).HostRows(0, 24));
+        reader.Rows.ShouldBe(Bank(fleet.State(0)).Snapshot(0, 24).Rows);
         reader.Received.ShouldBeLessThanOrEqualTo(24);
         await reader.ReadAsync(World.Patience, CancellationToken.None);
         reader.Received.ShouldBe(0, "nothing changed since");
@@ -92,7 +94,7 @@ public sealed class BankTrainingTests
         var outcomes = await fleet.RunAsync([0, 1]).WaitAsync(World.Patience);
         outcomes.ShouldAllBe(o => o.Failure == null);
         await UntilAsync(reader, step => step == fleet.State(0).Step);
-        reader.Rows.ShouldBe(Bank(fleet.State(0)).HostRows(0, 24));
+        reader.Rows.ShouldBe(Bank(fleet.State(0)).Snapshot(0, 24).Rows);
         reader.RowBytes.ShouldBe(2 * 16);
     }
 
