@@ -72,7 +72,7 @@ internal static class SiloBench
         {
             (message.Run, message.Bank, message.Generation, message.Step) = (BankSilo.Run, "queue", generation, step);
             await feed.RequestStream.WriteAsync(message);
-            if (!await feed.ResponseStream.MoveNext(CancellationToken.None) || feed.ResponseStream.Current is { Refusal: not 0 } or { Step: < 0 })
+            if (!await feed.ResponseStream.MoveNext(CancellationToken.None) || feed.ResponseStream.Current is { Refusal: not 0 } || (message.Open is null && feed.ResponseStream.Current.Step < step))
                 throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture, $"step {step}: {feed.ResponseStream.Current}"));
         }
     }

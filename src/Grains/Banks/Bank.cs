@@ -159,14 +159,22 @@ public sealed class Bank
         }
 
         bool whole = life != _life || version < 1;
-        int[] places = [.. Enumerable.Range(0, _rows).Where(row => whole ? !IsZero(row) : _changed[row] > version)];
-        byte[] rows = new byte[places.Length * Shape.RowBytes];
-        for (int i = 0; i < places.Length; i++)
+        var places = new List<int>();
+        for (int place = 0; place < _rows; place++)
         {
-            Row(places[i]).CopyTo(rows.AsSpan(i * Shape.RowBytes));
+            if (whole ? !IsZero(place) : _changed[place] > version)
+            {
+                places.Add(place);
+            }
         }
 
-        return new BankDelta { Status = Status(), Whole = whole, Places = places, Rows = rows };
+        byte[] rows = new byte[places.Count * Shape.RowBytes];
+        foreach (var (i, place) in places.Index())
+        {
+            Row(place).CopyTo(rows.AsSpan(i * Shape.RowBytes));
+        }
+
+        return new BankDelta { Status = Status(), Whole = whole, Places = [.. places], Rows = rows };
     }
 
     /// <summary>One row; zeros where nothing was written.</summary>
