@@ -42,7 +42,7 @@ internal static class EnergyCommand
                 result.AddError("give either images or --dataset");
             else if (files.Length is 1 or > MostImages)
                 result.AddError($"{files.Length} image{(files.Length == 1 ? "" : "s")} given, but an energy is of a pair: give 2 to {MostImages}");
-            if (result.GetValue(samples) < 2)
+            if (result.GetResult(samples) is { Implicit: false } && result.GetValue(samples) < 2)
                 result.AddError($"--samples is {result.GetValue(samples)}, but pairs that do not match need 2 images");
             if (result.GetValue(output) is { } path && !path.EndsWith(".svg", StringComparison.Ordinal))
                 result.AddError($"--output is '{path}', but the picture's name ends in .svg");
