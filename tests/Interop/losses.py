@@ -139,8 +139,35 @@ def contrastive_margin(z1, z2, margin):
     return torch.stack(same).mean() + torch.stack(others).mean()
 
 
+def pirl_nce(patches, image, own, memory, temperature, z):
+    """PIRL's loss as VISSL's NCECriterion writes it, half of patches against memory and half of image against memory; `memory` holds K of M = 2K images."""
+    def nce(e):
+        e = F.normalize(e, dim=1)
+        k = len(memory)
+        noise = 1 / (2 * k)                                                   # 1 / M
+        data = torch.exp((e * F.normalize(own.detach(), dim=1)).sum(1) / temperature) / z
+        others = torch.exp(e @ F.normalize(memory.detach(), dim=1).T / temperature) / z
+        return -(torch.log(data / (data + k * noise)).sum() + torch.log(k * noise / (others + k * noise)).sum()) / len(e)
+    return nce(patches) / 2 + nce(image) / 2
+
+
+def pirl_info_nce(patches, image, own, memory, temperature):
+    """The same with a softmax among the candidates."""
+    return (info_nce(patches, own, memory, temperature) + info_nce(image, own, memory, temperature)) / 2
+
+
+def deepcluster(z, prototypes, temperature):
+    """DeepCluster-v2's cross-entropy: row i belongs to prototype i mod K, but every third row to none (-100)."""
+    targets = torch.tensor([-100 if i % 3 == 0 else i % len(prototypes) for i in range(len(z))])
+    scores = F.normalize(z, dim=1) @ F.normalize(prototypes.detach(), dim=1).T
+    return F.cross_entropy(scores / temperature, targets, ignore_index=-100, reduction="sum") / len(z)
+
+
 # name -> (loss, its tensors, its numbers)
 LOSSES = {
+    "pirl-nce": (pirl_nce, ["patches", "image", "own", "memory"], ["temperature", "z"]),
+    "pirl-info-nce": (pirl_info_nce, ["patches", "image", "own", "memory"], ["temperature"]),
+    "deepcluster": (deepcluster, ["z", "prototypes"], ["temperature"]),
     "barlow-twins": (barlow_twins, ["z1", "z2"], ["lambda"]),
     "vicreg": (vicreg, ["z1", "z2"], ["invariance", "variance", "covariance"]),
     "byol": (byol, ["p1", "p2", "t1", "t2"], []),

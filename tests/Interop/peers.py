@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch peers for DarkMatter's tests: tensors in, tensors out, both as safetensors; options in the input's metadata.
 
-    python3 tests/Interop/peers.py resnet|nt-xent|loss|linear|sgd|lars|knn|read INPUT OUTPUT
+    python3 tests/Interop/peers.py resnet|regnet|nt-xent|loss|linear|kmeans|sgd|lars|larc|adamw|knn|read INPUT OUTPUT
 
 Each command's docstring names its tensors and options. Errors leave with status 1 and one line on stderr.
 """
@@ -37,6 +37,50 @@ def resnet(tensors, options):
     with torch.no_grad():
         out["evaluated"] = net(tensors["x"])
     return out
+
+
+def regnet(tensors, options):
+    """As `resnet`, for torchvision's RegNet. options: size (regnet_y_400mf ...), or depth, width, slope, factor, group_width, stem_width; small_stem."""
+    from torchvision.models import regnet as models
+    if options["size"] == "regnet_y":
+        parameters = models.BlockParams.from_init_params(
+            depth=int(options["depth"]), w_0=int(options["width"]), w_a=float(options["slope"]), w_m=float(options["factor"]),
+            group_width=int(options["group_width"]), se_ratio=0.25)
+        net = models.RegNet(parameters, stem_width=int(options["stem_width"]))
+    else:
+        net = getattr(models, options["size"])()
+    if options["small_stem"].lower() == "true":
+        net.stem[0].stride = (1, 1)
+    net.fc = torch.nn.Identity()
+    return compare(net, tensors)
+
+
+def compare(net, tensors):
+    """What `resnet` gives, for a network whose parameters and buffers are `p.NAME`, all of them."""
+    net = net.to(tensors["x"].dtype)
+    net.load_state_dict({name[2:]: tensor for name, tensor in tensors.items() if name.startswith("p.")}, strict=True)
+    net.train()
+    features = net(tensors["x"])
+    (features * tensors["weight"]).sum().backward()
+    out = {"features": features}
+    out.update({f"grad.{name}": p.grad for name, p in net.named_parameters()})
+    out.update({f"buffer.{name}": b for name, b in net.named_buffers()})
+    net.eval()
+    with torch.no_grad():
+        out["evaluated"] = net(tensors["x"])
+    return out
+
+
+def kmeans(tensors, options):
+    """Spherical k-means in float64, loops over clusters. in: vectors [M, D], start [K, D] · options: iterations · out: centroids, assignments."""
+    vectors, centroids = tensors["vectors"].double(), tensors["start"].double().clone()
+    for _ in range(int(options["iterations"])):
+        nearest = (vectors @ centroids.T).argmax(1)
+        for k in range(len(centroids)):
+            if (nearest == k).any():
+                mean = vectors[nearest == k].mean(0)
+                centroids[k] = mean / mean.norm()
+    return {"centroids": centroids, "assignments": (vectors @ centroids.T).argmax(1)}
 
 
 def nt_xent(tensors, options):
@@ -139,6 +183,50 @@ def lars(tensors, options):
     return out
 
 
+def larc(tensors, options):
+    """NVIDIA apex's LARC without clipping around torch.optim.SGD. in, out: as `lars`."""
+    parameters = {name[2:]: tensor.clone().requires_grad_() for name, tensor in tensors.items() if name.startswith("p.")}
+    exempt = options["exclude_one_dimensional"].lower() == "true"
+    decay, trust = float(options["weight_decay"]), float(options["trust_coefficient"])
+    rates = [float(lr) for lr in options["lr"].split(",")]
+    optimizer = torch.optim.SGD(list(parameters.values()), lr=rates[0], momentum=float(options["momentum"]))
+    for step in range(int(options["steps"])):
+        optimizer.param_groups[0]["lr"] = rates[step]
+        for name, p in parameters.items():
+            p.grad = tensors[f"g.{step}.{name}"].clone()
+            if exempt and p.dim() <= 1:
+                continue
+            with torch.no_grad():
+                p_norm, g_norm = p.norm(), p.grad.norm()
+                if p_norm != 0 and g_norm != 0:
+                    p.grad += decay * p
+                    p.grad *= trust * p_norm / (g_norm + p_norm * decay + 1e-8)
+        optimizer.step()
+    out = {f"p.{name}": p for name, p in parameters.items()}
+    out.update({f"momentum.{name}": optimizer.state[p]["momentum_buffer"] for name, p in parameters.items()})
+    return out
+
+
+def adamw(tensors, options):
+    """torch.optim.AdamW on given gradients. in, out: as `sgd`, with options weight_decay (comma-separated, one per step), momentum, square_momentum."""
+    parameters = {name[2:]: tensor.clone().requires_grad_() for name, tensor in tensors.items() if name.startswith("p.")}
+    exempt = options["exclude_one_dimensional"].lower() == "true"
+    rates, decays = ([float(v) for v in options[key].split(",")] for key in ("lr", "weight_decay"))
+    optimizer = torch.optim.AdamW([{"params": [p]} for p in parameters.values()], lr=rates[0],
+                                  betas=(float(options["momentum"]), float(options["square_momentum"])))
+    for step in range(int(options["steps"])):
+        for group in optimizer.param_groups:
+            group["lr"] = rates[step]
+            group["weight_decay"] = 0.0 if exempt and group["params"][0].dim() <= 1 else decays[step]
+        for name, p in parameters.items():
+            p.grad = tensors[f"g.{step}.{name}"].clone()
+        optimizer.step()
+    out = {f"p.{name}": p for name, p in parameters.items()}
+    out.update({f"momentum.{name}": optimizer.state[p]["exp_avg"] for name, p in parameters.items()})
+    out.update({f"square.{name}": optimizer.state[p]["exp_avg_sq"] for name, p in parameters.items()})
+    return out
+
+
 def knn(tensors, options):
     """Weighted kNN in float64. in: bank [N, D], labels [N] int64, queries [Q, D] · options: k, temperature, classes · out: predicted [Q]."""
     return {"predicted": losses.knn_predict(tensors["bank"].double(), tensors["labels"].long(), tensors["queries"].double(),
@@ -150,7 +238,8 @@ def read(tensors, options):
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 
-COMMANDS = {"resnet": resnet, "nt-xent": nt_xent, "loss": loss, "linear": linear, "sgd": sgd, "lars": lars, "knn": knn, "read": read}
+COMMANDS = {"resnet": resnet, "regnet": regnet, "nt-xent": nt_xent, "loss": loss, "linear": linear, "kmeans": kmeans, "sgd": sgd, "lars": lars, "larc": larc, "adamw": adamw,
+            "knn": knn, "read": read}
 
 
 def main():

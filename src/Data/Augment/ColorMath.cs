@@ -143,6 +143,9 @@ internal readonly ref struct Planes(Span<float> all, int stride, int count)
 
     public int Count { get; } = count;
 
+    /// <summary>The first plane alone.</summary>
+    public Planes First => new(_all, stride, 1);
+
     public Span<float> Green => this[Count == 1 ? 0 : 1];
 
     public Span<float> Blue => this[Count == 1 ? 0 : 2];

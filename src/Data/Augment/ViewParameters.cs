@@ -33,6 +33,9 @@ public readonly record struct ViewParameters
         3, 0, 1, 2, 3, 0, 2, 1, 3, 1, 0, 2, 3, 1, 2, 0, 3, 2, 0, 1, 3, 2, 1, 0,
     ];
 
+    /// <summary>What the dice were thrown with: the patches of a view that is cut into a grid throw their own.</summary>
+    public KeyedRandom Key { get; init; }
+
     /// <summary>The part of the image that becomes the view, in full-size pixels.</summary>
     public required PixelRegion Crop { get; init; }
 
@@ -83,6 +86,7 @@ public readonly record struct ViewParameters
         var jitter = recipe.ColorJitter;
         return new ViewParameters
         {
+            Key = key,
             Crop = DrawCropRegion(key, recipe, width, height),
             Flip = key.Unit(DrawFlip) < recipe.FlipProbability,
             Jitter = key.Unit(DrawJitter) < jitter.Probability,

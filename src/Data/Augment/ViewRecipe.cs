@@ -39,6 +39,15 @@ public sealed record ViewRecipe
     /// <summary>Pixels at or above this level (0 to 256) are inverted. Default 128 (BYOL, appendix B).</summary>
     public double SolarizeThreshold { get; init; } = 128;
 
+    /// <summary>
+    /// Patches a side: above 1, the crop is cut into a grid, one patch from each cell, and the view is the patches in random order, each with
+    /// dice of its own for flip, colours and blur (the jigsaw of PIRL). Divides <see cref="Size"/>. Range 1 to 8, default 1: one whole view.
+    /// </summary>
+    public int Grid { get; init; } = 1;
+
+    /// <summary>How many pixels less than its cell a patch has, so that lines that go on do not give the order away. Range 0 to 256, default 0.</summary>
+    public int GridGap { get; init; }
+
     /// <summary>Every problem of the recipe, each naming the property; empty when it is sound.</summary>
     public IReadOnlyList<string> FindProblems()
     {
@@ -61,6 +70,10 @@ public sealed record ViewRecipe
             $"Blur.KernelSize is {Blur.KernelSize}; half of it must be less than Size ({Size}), because the border is mirrored");
         CheckProbability(nameof(SolarizeProbability), SolarizeProbability);
         Check(SolarizeThreshold is >= 0 and <= 256, $"SolarizeThreshold is {SolarizeThreshold}; it is 0 to 256");
+        Check(Grid is >= 1 and <= 8 && Size % Grid == 0, $"Grid is {Grid}; it is 1 to 8 and divides Size ({Size})");
+        Check(GridGap is >= 0 and <= 256, $"GridGap is {GridGap}; it is 0 to 256 pixels");
+        Check(Grid <= 1 || Blur.Probability == 0 || Blur.KernelSize / 2 < Size / Grid,
+            $"Blur.KernelSize is {Blur.KernelSize}; half of it must be less than a patch of the grid ({Size / Math.Max(1, Grid)})");
         return problems;
 
         void Check(bool sound, FormattableString problem)

@@ -7,6 +7,8 @@ public sealed class ViewRenderer
     private readonly GaussianBlur _blur = new();
     private float[] _planes = [];
     private float[] _scratch = [];
+    private float[] _sheet = [];
+    private byte[] _patch = [];
 
     /// <summary>
     /// Renders one view. A gray image stays one plane until the end; the bytes are those of the same image as RGB.
@@ -22,28 +24,67 @@ public sealed class ViewRenderer
         var pixels = size * size;
         if (output.Length != pixels * 3)
             throw new ArgumentException($"{output.Length} bytes are not [{size}, {size}, 3].", nameof(output));
-        var stride = ColorMath.PlaneLength(pixels);
-        if (_planes.Length < 3 * stride)
+        if (recipe.Grid > 1)
         {
-            _planes = new float[3 * stride];
-            _scratch = new float[stride];
+            RenderPatches(image, parameters, recipe, output);
+            return;
         }
 
+        var stride = Reserve(pixels);
         _resizer.Resize(image, parameters.Crop, size, parameters.Flip, _planes, stride);
-        var planes = new Planes(_planes, stride, image.Channels);
+        Finish(new Planes(_planes, stride, image.Channels), parameters, recipe, size, output);
+    }
+
+    private void RenderPatches(DecodedImage image, in ViewParameters parameters, ViewRecipe recipe, Span<byte> output)
+    {
+        var layout = new PatchLayout(parameters.Key, recipe);
+        var (patch, pixels) = (layout.Patch, layout.Patch * layout.Patch);
+        var sheetStride = ColorMath.PlaneLength(layout.Sheet * layout.Sheet);
+        if (_sheet.Length < 3 * sheetStride)
+            _sheet = new float[3 * sheetStride];
+        _resizer.Resize(image, parameters.Crop, layout.Sheet, flip: false, _sheet, sheetStride);
+        var stride = Reserve(pixels);
+        if (_patch.Length < pixels * 3)
+            _patch = new byte[pixels * 3];
+        for (var place = 0; place < recipe.Grid * recipe.Grid; place++)
+        {
+            var own = ViewParameters.Draw(layout.Key(place), recipe, image.Region.Width, image.Region.Height);
+            var (left, top) = layout.Source(place);
+            for (var channel = 0; channel < image.Channels; channel++)
+            {
+                for (var y = 0; y < patch; y++)
+                {
+                    var row = _planes.AsSpan((channel * stride) + (y * patch), patch);
+                    _sheet.AsSpan((channel * sheetStride) + ((top + y) * layout.Sheet) + left, patch).CopyTo(row);
+                    if (own.Flip)
+                        row.Reverse();
+                }
+            }
+
+            Finish(new Planes(_planes, stride, image.Channels), own, recipe, patch, _patch.AsSpan(0, pixels * 3));
+            var (gridRow, gridColumn) = Math.DivRem(place, recipe.Grid);
+            for (var y = 0; y < patch; y++)
+                _patch.AsSpan(y * patch * 3, patch * 3).CopyTo(output[(3 * ((((gridRow * patch) + y) * recipe.Size) + (gridColumn * patch)))..]);
+        }
+    }
+
+    /// <summary>Everything that follows the crop: colours, blur, bytes.</summary>
+    private void Finish(Planes planes, in ViewParameters parameters, ViewRecipe recipe, int size, Span<byte> output)
+    {
+        var pixels = size * size;
         if (parameters.Jitter)
             Jitter(planes, pixels, parameters);
         if (parameters.Grayscale)
         {
             ColorMath.Grayscale(planes);
-            planes = new Planes(_planes, stride, 1);
+            planes = planes.First;
         }
 
         if (parameters.BlurSigma > 0)
         {
             _blur.Prepare(parameters.BlurSigma, recipe.Blur.KernelSize);
             for (var channel = 0; channel < planes.Count; channel++)
-                _blur.Apply(planes[channel], _scratch.AsSpan(0, stride), size);
+                _blur.Apply(planes[channel], _scratch.AsSpan(0, ColorMath.PlaneLength(pixels)), size);
         }
 
         if (parameters.Solarize)
@@ -53,6 +94,19 @@ public sealed class ViewRenderer
         }
 
         PixelPacker.Pack(planes, pixels, output);
+    }
+
+    /// <summary>Makes room for planes of so many pixels; returns the distance between them.</summary>
+    private int Reserve(int pixels)
+    {
+        var stride = ColorMath.PlaneLength(pixels);
+        if (_planes.Length < 3 * stride)
+        {
+            _planes = new float[3 * stride];
+            _scratch = new float[stride];
+        }
+
+        return stride;
     }
 
     private static void Jitter(Planes planes, int pixels, in ViewParameters parameters)

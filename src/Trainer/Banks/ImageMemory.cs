@@ -57,6 +57,27 @@ public sealed class ImageMemory : Bank
         return where(unseen, random.to(type), rows);
     }
 
+    /// <summary>The rows of neighbouring images as they are kept, zeros where an image was not seen yet: [end − first, D].</summary>
+    /// <param name="first">The first image.</param>
+    /// <param name="end">One more than the last.</param>
+    /// <param name="type">The precision to compute in.</param>
+    public Tensor Rows(long first, long end, ScalarType type)
+    {
+        using var _ = no_grad();
+        var parts = new List<Tensor> { zeros([0, Dimensions], dtype: type, device: Buffer("directions").device) };
+        for (var at = first; at < end; at = Math.Min(end, ((at / PartitionRows) + 1) * PartitionRows))
+            parts.Add(Buffer(Name(at / PartitionRows)).narrow(0, at % PartitionRows, Math.Min(end - at, PartitionRows - (at % PartitionRows))).to(type));
+        return cat([.. parts]);
+    }
+
+    /// <summary>The images that were seen, in ascending order.</summary>
+    public long[] Seen()
+    {
+        using var _ = no_grad();
+        return [.. Enumerable.Range(0, (int)((Length + PartitionRows - 1) / PartitionRows)).SelectMany(partition =>
+            Buffer(Name(partition)).abs().sum(1).gt(0).nonzero().flatten().cpu().data<long>().ToArray().Select(row => (partition * (long)PartitionRows) + row))];
+    }
+
     /// <summary>Images for negatives: the same on every rank, each once, others at every update.</summary>
     /// <param name="count">How many; at most L.</param>
     public long[] Draw(int count)

@@ -20,7 +20,7 @@ public sealed class FeatureExtractor(ITorchStack stack, IReadOnlyList<float> mea
     /// <param name="cancellationToken">Ends the work between two batches.</param>
     /// <exception cref="ArgumentException">The bytes are not whole images.</exception>
     public Tensor Features(
-        ResNet backbone, ReadOnlyMemory<byte> images, int size, bool bfloat16, IProgress<int>? progress = null, CancellationToken cancellationToken = default)
+        Backbone backbone, ReadOnlyMemory<byte> images, int size, bool bfloat16, IProgress<int>? progress = null, CancellationToken cancellationToken = default)
     {
         var count = Count(images, size);
         using var _ = no_grad();

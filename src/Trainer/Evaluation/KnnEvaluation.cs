@@ -25,7 +25,7 @@ public sealed record KnnRequest
     public required string Path { get; init; }
 
     /// <summary>The backbone in it.</summary>
-    public required ResNetOptions Model { get; init; }
+    public required BackboneOptions Model { get; init; }
 
     /// <summary>As in training.</summary>
     public required IReadOnlyList<float> Mean { get; init; }

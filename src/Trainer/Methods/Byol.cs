@@ -15,7 +15,7 @@ public sealed class Byol : JointEmbedding
 {
     private readonly ByolOptions _options;
     private readonly Mlp _g, _q, _targetG;
-    private readonly ResNet _targetF;
+    private readonly Backbone _targetF;
 
     /// <summary>Builds the networks from torch's current random state; the target starts as a copy.</summary>
     public Byol(ByolOptions options, MethodSetup setup)
@@ -25,7 +25,7 @@ public sealed class Byol : JointEmbedding
         Mlp Head(int inputs) => new(inputs, [options.Hidden, options.ProjectorOutput], Norm, MlpEnd.NoBias);
         _g = Part("projector", Head(Backbone.Features));
         _q = Part("predictor", Head(options.ProjectorOutput));
-        _targetF = Part("target_backbone", MovingAverage.Begin(new ResNet(setup.Model, setup.Norm), Backbone));
+        _targetF = Part("target_backbone", MovingAverage.Begin(setup.Model.Create(setup.Norm), Backbone));
         _targetG = Part("target_projector", MovingAverage.Begin(Head(Backbone.Features), _g));
     }
 
@@ -56,6 +56,8 @@ public sealed class Byol : JointEmbedding
 
     private Tensor Target(Tensor x)
     {
+        if (!_options.StopGradient)
+            return Through(x, Backbone, _g);                                  // the control: the online network is its own target
         using var _ = no_grad();
         return Through(x, _targetF, _targetG);
     }
@@ -69,6 +71,9 @@ public sealed record ByolOptions : MethodOptions
 
     /// <summary>m₀, the target's momentum at the start; it ends at 1. Range 0 to 1, default 0.996 (1,000 epochs; 0.99 for 300 and fewer).</summary>
     public double Momentum { get; init; } = 0.996;
+
+    /// <summary>Whether the target is a slow copy that gradients do not reach. Default true; false is a control: it collapses to a point.</summary>
+    public bool StopGradient { get; init; } = true;
 
     /// <summary>Width of the hidden layer of projector and predictor. Default 4096.</summary>
     public int Hidden { get; init; } = 4096;
@@ -85,6 +90,7 @@ public sealed record ByolOptions : MethodOptions
         Momentum = given.Real("momentum", Momentum, 0, 1),
         Hidden = given.Count("hidden", Hidden, 2, 16384),
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
+        StopGradient = given.Switch("stop_gradient", StopGradient),
     };
 
     /// <inheritdoc/>

@@ -21,7 +21,7 @@ public sealed class Dino : JointEmbedding
     private const int TeacherViews = 2;
     private readonly DinoOptions _options;
     private readonly DinoHead _h, _teacherH;
-    private readonly ResNet _teacherF;
+    private readonly Backbone _teacherF;
     private readonly Centre _centre;
     private Tensor? _mean;
 
@@ -31,7 +31,7 @@ public sealed class Dino : JointEmbedding
     {
         _options = options;
         _h = Part("head", new DinoHead(Backbone.Features, options));
-        _teacherF = Part("teacher_backbone", MovingAverage.Begin(new ResNet(setup.Model, setup.Norm), Backbone));
+        _teacherF = Part("teacher_backbone", MovingAverage.Begin(setup.Model.Create(setup.Norm), Backbone));
         _teacherH = Part("teacher_head", MovingAverage.Begin(new DinoHead(Backbone.Features, options), _h));
         _centre = Part("centre", new Centre(options.Outputs));
     }

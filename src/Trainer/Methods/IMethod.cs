@@ -23,7 +23,7 @@ public interface IMethod : IDisposable
     nn.Module Network { get; }
 
     /// <summary>What remains when training is done: evaluated and exported.</summary>
-    ResNet Backbone { get; }
+    Backbone Backbone { get; }
 
     /// <summary>This rank's part of the loss; the parts of all ranks sum to the loss of the global batch.</summary>
     /// <param name="x">[V·n, 3, H, W] float32: view 1 of the n images, then view 2, …</param>

@@ -23,7 +23,7 @@ public abstract class JointEmbedding : IMethod
             throw new ArgumentException($"{options.Name} needs at least 2 images in the global batch: one image has no other to differ from, and no statistics", nameof(setup));
         (Name, Views, Share, Norm) = (options.Name, setup.ViewSizes.Count, setup.Share, setup.Norm);
         _network = new Parts(Name);
-        Backbone = Part("backbone", new ResNet(setup.Model, setup.Norm));
+        Backbone = Part("backbone", setup.Model.Create(setup.Norm));
     }
 
     /// <inheritdoc/>
@@ -36,7 +36,7 @@ public abstract class JointEmbedding : IMethod
     public Module Network => _network;
 
     /// <inheritdoc/>
-    public ResNet Backbone { get; }
+    public Backbone Backbone { get; }
 
     /// <inheritdoc/>
     public bool Autocast { get; set; }

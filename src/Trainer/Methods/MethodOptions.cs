@@ -18,6 +18,13 @@ public abstract record MethodOptions
     /// <summary>Whether the views may have different sizes (multi-crop).</summary>
     public virtual bool MixesSizes => false;
 
+    /// <summary>How many patches a side a view is cut into (<c>views.grid</c>); 1 is the image as it is.</summary>
+    /// <param name="view">Counted from 0.</param>
+    public virtual int GridOf(int view) => 1;
+
+    /// <summary>Sizes of an image's views, as small as tests want them: height and width of each, in pixels.</summary>
+    public virtual IReadOnlyList<int> SmallestViews => [16, 16];
+
     /// <summary>Asks for every option by its key, with its range and this record's value as default. The one place that names them.</summary>
     public abstract MethodOptions Read(IOptionReader given);
 
@@ -92,7 +99,7 @@ public interface IOptionReader
 /// <param name="Norm">What normalisation layers are made with.</param>
 /// <param name="Share">This rank's part of the global batch.</param>
 /// <param name="ViewSizes">Height and width of each view of an image, in order, in pixels.</param>
-public sealed record MethodSetup(ResNetOptions Model, Normalization Norm, RankShare Share, IReadOnlyList<int> ViewSizes)
+public sealed record MethodSetup(BackboneOptions Model, Normalization Norm, RankShare Share, IReadOnlyList<int> ViewSizes)
 {
     /// <summary>Images of the dataset, for methods that remember every one; 0: not known.</summary>
     public long Images { get; init; }

@@ -22,7 +22,7 @@ public sealed class MoCo : JointEmbedding
 {
     private readonly MoCoOptions _options;
     private readonly Mlp _g, _keyG;
-    private readonly ResNet _keyF;
+    private readonly Backbone _keyF;
     private readonly KeyQueue _queue;
     private Tensor? _keys;
 
@@ -40,7 +40,7 @@ public sealed class MoCo : JointEmbedding
         Mlp Projector(Normalization norm) => new(
             Backbone.Features, [.. Enumerable.Repeat(Backbone.Features, options.ProjectorLayers - 1), options.ProjectorOutput], norm, MlpEnd.Linear, normalizeHidden: false);
         _g = Part("projector", Projector(Norm));
-        _keyF = Part("key_backbone", MovingAverage.Begin(new ResNet(setup.Model, keyNorm), Backbone));
+        _keyF = Part("key_backbone", MovingAverage.Begin(setup.Model.Create(keyNorm), Backbone));
         _keyG = Part("key_projector", MovingAverage.Begin(Projector(keyNorm), _g));
         _queue = Part("queue", new KeyQueue(options.Queue, Share.Total, options.ProjectorOutput, options.Bank));
     }

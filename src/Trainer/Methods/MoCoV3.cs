@@ -17,7 +17,7 @@ public sealed class MoCoV3 : JointEmbedding
 {
     private readonly MoCoV3Options _options;
     private readonly Mlp _g, _h, _keyG;
-    private readonly ResNet _keyF;
+    private readonly Backbone _keyF;
 
     /// <summary>Builds the networks from torch's current random state; the key encoder starts as a copy.</summary>
     public MoCoV3(MoCoV3Options options, MethodSetup setup)
@@ -27,7 +27,7 @@ public sealed class MoCoV3 : JointEmbedding
         Mlp Projector() => new(Backbone.Features, [options.Hidden, options.ProjectorOutput], Norm, MlpEnd.Normalized);
         _g = Part("projector", Projector());
         _h = Part("predictor", new Mlp(options.ProjectorOutput, [options.Hidden, options.ProjectorOutput], Norm, MlpEnd.NoBias));
-        _keyF = Part("key_backbone", MovingAverage.Begin(new ResNet(setup.Model, setup.Norm), Backbone));
+        _keyF = Part("key_backbone", MovingAverage.Begin(setup.Model.Create(setup.Norm), Backbone));
         _keyG = Part("key_projector", MovingAverage.Begin(Projector(), _g));
     }
 

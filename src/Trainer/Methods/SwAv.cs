@@ -36,7 +36,8 @@ public sealed class SwAv : JointEmbedding
         if (options.Queue % Share.Total != 0)
             throw new ArgumentException($"method.queue: {options.Queue} is not a multiple of the global batch, {Share.Total}: the oldest batch leaves whole; set it to {Math.Max(1, options.Queue / Share.Total) * Share.Total} or 0", nameof(options));
         _options = options;
-        _g = Part("projector", new Mlp(Backbone.Features, [options.ProjectorHidden, options.ProjectorOutput], Norm, MlpEnd.Linear));
+        _g = Part("projector", new Mlp(
+            Backbone.Features, [.. Enumerable.Repeat(options.ProjectorHidden, options.ProjectorLayers - 1), options.ProjectorOutput], Norm, MlpEnd.Linear, options.NormalizeProjector));
         _prototypes = Part("prototypes", Linear(options.ProjectorOutput, options.Prototypes, hasBias: false));
         _queue = Part("queue", new CodeQueue(options.CodeViews, options.Queue, Share.Total, options.ProjectorOutput));
         NormalizePrototypes();
@@ -102,6 +103,8 @@ public sealed class SwAv : JointEmbedding
 
     private void NormalizePrototypes()
     {
+        if (!_options.NormalizePrototypes)
+            return;
         using var _ = no_grad();
         C.copy_(normalize(C, dim: 1));
     }
@@ -171,6 +174,9 @@ public sealed record SwAvOptions : MethodOptions
     /// <summary>K. Default 3,000, about three for each class of ImageNet.</summary>
     public int Prototypes { get; init; } = 3000;
 
+    /// <summary>Whether prototypes are unit vectors. Default true; false is a control: their lengths grow until codes are no numbers any more.</summary>
+    public bool NormalizePrototypes { get; init; } = true;
+
     /// <summary>A: codes are made of so many of the first views. Default 2.</summary>
     public int CodeViews { get; init; } = 2;
 
@@ -183,7 +189,13 @@ public sealed record SwAvOptions : MethodOptions
     /// <summary>Updates before the queue begins to fill; it is used once full. Default 0; the authors: 15 epochs.</summary>
     public long QueueFrom { get; init; }
 
-    /// <summary>Width of the projector's hidden layer. Default 2048.</summary>
+    /// <summary>Linear layers of the projector. Range 1 to 5, default 2 (SEER: 3).</summary>
+    public int ProjectorLayers { get; init; } = 2;
+
+    /// <summary>Whether the projector's hidden layers are normalised. Default true (SEER: false).</summary>
+    public bool NormalizeProjector { get; init; } = true;
+
+    /// <summary>Width of the projector's hidden layers. Default 2048.</summary>
     public int ProjectorHidden { get; init; } = 2048;
 
     /// <summary>D. Default 128.</summary>
@@ -199,10 +211,13 @@ public sealed record SwAvOptions : MethodOptions
         Epsilon = given.Real("epsilon", Epsilon, 0.02, 10),
         SinkhornIterations = given.Count("sinkhorn_iterations", SinkhornIterations, 1, 100),
         Prototypes = given.Count("prototypes", Prototypes, 2, 1 << 17),
+        NormalizePrototypes = given.Switch("normalize_prototypes", NormalizePrototypes),
         CodeViews = given.Count("code_views", CodeViews, 1, 16),
         FreezeSteps = given.Whole("freeze_steps", FreezeSteps, 0, 1L << 40),
         Queue = given.Count("queue", Queue, 0, 1 << 20),
         QueueFrom = given.Whole("queue_from", QueueFrom, 0, 1L << 40),
+        ProjectorLayers = given.Count("projector_layers", ProjectorLayers, 1, 5),
+        NormalizeProjector = given.Switch("normalize_projector", NormalizeProjector),
         ProjectorHidden = given.Count("projector_hidden", ProjectorHidden, 2, 16384),
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
     };

@@ -73,7 +73,7 @@ public sealed record VicRegOptions : MethodOptions
     /// <summary>μ, the weight of the variance; without it everything collapses. Default 25.</summary>
     public double Variance { get; init; } = 25;
 
-    /// <summary>ν, the weight of the covariance. Default 1.</summary>
+    /// <summary>ν, the weight of the covariance. Default 1; 100 together with a variance of 100 is a control: nothing is left for the invariance.</summary>
     public double Covariance { get; init; } = 1;
 
     /// <summary>Width of the projector's two hidden layers. Default 8192.</summary>

@@ -8,7 +8,7 @@ namespace DarkMatter.Trainer.Models;
 /// A residual network without its classifier: images in, pooled features out. Stages, names and initialisation are torchvision's, so
 /// that an export loads there. Source: He et al. 2015; torchvision <c>models/resnet.py</c>, which wins where they differ (stride on the 3×3).
 /// </summary>
-public sealed class ResNet : Module<Tensor, Tensor>
+public sealed class ResNet : Backbone
 {
     private delegate Module<Tensor, Tensor> BlockMaker(int inputs, int planes, int stride, Normalization norm);
 
@@ -71,10 +71,10 @@ public sealed class ResNet : Module<Tensor, Tensor>
     /// <summary>What it was built from.</summary>
     public ResNetOptions Options { get; }
 
-    /// <summary>Dimensions of the pooled features: 512 for ResNet-18 of width 64.</summary>
-    public int Features { get; }
+    /// <inheritdoc/>
+    public override BackboneOptions Description => Options;
 
-    /// <summary>Images [n, 3, H, W], normalised → features [n, <see cref="Features"/>].</summary>
+    /// <summary>Images [n, 3, H, W], normalised → features [n, <see cref="Backbone.Features"/>].</summary>
     public override Tensor forward(Tensor input)
     {
         var x = bn1.NormalizeRelu(conv1.call(input));       // [n, width, H, W], or H/2, W/2

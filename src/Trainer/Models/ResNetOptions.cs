@@ -14,10 +14,13 @@ public enum ResNetStem
 }
 
 /// <summary>Which residual network, and how wide. Its stages are those of torchvision's models of the same name.</summary>
-public sealed record ResNetOptions
+public sealed record ResNetOptions : BackboneOptions
 {
     /// <summary>The depths that are known.</summary>
     public static IReadOnlyList<int> Depths { get; } = [18, 34, 50];
+
+    /// <inheritdoc/>
+    public override string Architecture => $"resnet{Depth}";
 
     /// <summary>18, 34 or 50: the number in the model's name. Default 18.</summary>
     public int Depth { get; init; } = 18;
@@ -31,8 +34,8 @@ public sealed record ResNetOptions
     /// <summary>Start every residual block as the identity: the last normalisation of each has weight 0. Default false, as in torchvision.</summary>
     public bool ZeroInitResidual { get; init; }
 
-    /// <summary>Everything that is wrong with these options; empty when nothing is.</summary>
-    public IEnumerable<string> Problems()
+    /// <inheritdoc/>
+    public override IEnumerable<string> Problems()
     {
         if (!Depths.Contains(Depth))
             yield return $"model.backbone: resnet{Depth} is not known; expected one of {string.Join(", ", Depths.Select(d => $"resnet{d}"))}";
@@ -40,5 +43,32 @@ public sealed record ResNetOptions
             yield return $"model.width: {Width} is outside 8..512 channels";
         if (!Enum.IsDefined(Stem))
             yield return $"model.stem: {Stem} is not one of {string.Join(", ", Enum.GetNames<ResNetStem>())}";
+    }
+
+    /// <inheritdoc/>
+    public override Backbone Create(Normalization norm) => new ResNet(this, norm);
+
+    internal override IEnumerable<(string Key, object Value)> Facts() => [("width", Width), ("stem", Stem.ToString())];
+
+    internal override IEnumerable<string> PythonLines()
+    {
+        if (Width == 64)
+        {
+            yield return $"model = torchvision.models.resnet{Depth}()";
+        }
+        else
+        {
+            yield return "class Narrow(torchvision.models.ResNet):";
+            yield return "    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):";
+            yield return $"        if self.inplanes == 64 and planes == 64: self.inplanes = {Width}; self.conv1 = torch.nn.Conv2d(3, {Width}, 7, 2, 3, bias=False); self.bn1 = torch.nn.BatchNorm2d({Width})";
+            yield return $"        return super()._make_layer(block, planes * {Width} // 64, blocks, stride, dilate)";
+            yield return $"model = Narrow(torchvision.models.resnet.{(Depth == 50 ? "Bottleneck" : "BasicBlock")}, {(Depth == 18 ? "[2, 2, 2, 2]" : "[3, 4, 6, 3]")})";
+        }
+
+        if (Stem != ResNetStem.ImageNet)
+        {
+            yield return $"model.conv1 = torch.nn.Conv2d(3, {Width}, 3, {(Stem == ResNetStem.Small ? 1 : 2)}, 1, bias=False)";
+            yield return "model.maxpool = torch.nn.Identity()";
+        }
     }
 }

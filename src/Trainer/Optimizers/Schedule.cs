@@ -1,7 +1,7 @@
 namespace DarkMatter.Trainer.Optimizers;
 
 /// <summary>
-/// The learning rate of every step: linear from near 0 to the peak, then a half cosine. A pure function of the step. Source:
+/// The learning rate of every step: linear to the peak, then a half cosine or milestones. A pure function of the step. Source:
 /// Loshchilov &amp; Hutter 2016 without restarts, after Goyal et al. 2017's warm-up.
 /// </summary>
 /// <param name="options">Peak, warm-up and end.</param>
@@ -20,9 +20,22 @@ public sealed class Schedule(OptimizerOptions options, long totalSteps)
     public double At(long step)
     {
         if (step < WarmupSteps)
-            return options.LearningRate * (step + 1) / WarmupSteps;
+            return options.LearningRate * (options.WarmupFrom + ((1 - options.WarmupFrom) * (step + 1) / WarmupSteps));
+        if (options.Decay == RateDecay.Milestones)
+        {
+            var passed = (step >= options.Milestones.First * TotalSteps ? 1 : 0) + (step >= options.Milestones.Second * TotalSteps ? 1 : 0);
+            return options.LearningRate * Math.Pow(10, -passed);
+        }
+
         var progress = Math.Min(1, (double)(step - WarmupSteps) / (TotalSteps - WarmupSteps));
         var end = options.LearningRate * options.FinalLearningRate;
         return end + ((options.LearningRate - end) * 0.5 * (1 + Math.Cos(Math.PI * progress)));
+    }
+
+    /// <summary>The weight decay of that step: from its start to its end along half a cosine, without warm-up (DINO's).</summary>
+    public double WeightDecayAt(long step)
+    {
+        var end = options.FinalWeightDecay ?? options.WeightDecay;
+        return end + ((options.WeightDecay - end) * 0.5 * (1 + Math.Cos(Math.PI * Math.Min(1, (double)step / TotalSteps))));
     }
 }

@@ -25,7 +25,7 @@ public sealed record Recipe
     public IReadOnlyList<ViewGroup> Views { get; init; } = [new ViewGroup()];
 
     /// <summary>Section <c>model</c>: the backbone.</summary>
-    public ResNetOptions Model { get; init; } = new();
+    public BackboneOptions Model { get; init; } = new ResNetOptions();
 
     /// <summary>Section <c>method</c>: heads and loss of the one that <c>method.name</c> names. Default SimCLR.</summary>
     public MethodOptions Method { get; init; } = new SimClrOptions();

@@ -88,16 +88,24 @@ internal static partial class RecipeRules
         {
             reading.ProblemWith("views", problem);
         }
+        else if (recipe.AllViews.Index().FirstOrDefault(view => view.Item.Grid != recipe.Method.GridOf(view.Index)) is { Item: { } odd } other)
+        {
+            reading.ProblemWith("views", Format($"view {other.Index + 1} of an image has grid: {odd.Grid}, but {recipe.Method.Name} needs {recipe.Method.GridOf(other.Index)} there"));
+        }
         for (var i = 0; i < recipe.Views.Count; i++)
         {
             var view = recipe.Views[i].View;
+            if (view.Size % view.Grid != 0)
+            {
+                reading.ProblemWith($"views[{i}].grid", Format($"views[{i}].grid is {view.Grid}, which does not divide the size, {view.Size}; {view.Size / view.Grid * view.Grid} would fit"));
+            }
             if (view.Blur.KernelSize % 2 == 0)
             {
                 reading.ProblemWith($"views[{i}].blur.kernel", Format($"views[{i}].blur.kernel is {view.Blur.KernelSize}, but it must be odd, as in {view.Blur.KernelSize + 1}"));
             }
-            else if (view.Blur.Probability > 0 && view.Blur.KernelSize / 2 >= view.Size)
+            else if (view.Blur.Probability > 0 && view.Blur.KernelSize / 2 >= view.Size / view.Grid)
             {
-                reading.ProblemWith($"views[{i}].blur.kernel", Format($"views[{i}].blur.kernel is {view.Blur.KernelSize}, but half of it must be less than the size, {view.Size}: the border is mirrored"));
+                reading.ProblemWith($"views[{i}].blur.kernel", Format($"views[{i}].blur.kernel is {view.Blur.KernelSize}, but half of it must be less than {(view.Grid > 1 ? "a patch's size" : "the size")}, {view.Size / view.Grid}: the border is mirrored"));
             }
         }
     }

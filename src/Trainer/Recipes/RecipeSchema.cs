@@ -95,6 +95,8 @@ internal static class RecipeSchema
                 Blur = s.Section("blur", d.View.Blur, Blur),
                 SolarizeProbability = s.Real("solarize", d.View.SolarizeProbability, 0, 1),
                 SolarizeThreshold = s.Real("solarize_threshold", d.View.SolarizeThreshold, 0, 256),
+                Grid = s.Count("grid", d.View.Grid, 1, 8),
+                GridGap = s.Count("grid_gap", d.View.GridGap, 0, 256),
             },
         };
     }
@@ -121,13 +123,36 @@ internal static class RecipeSchema
         };
     }
 
-    private static ResNetOptions Model(RecipeSection s, ResNetOptions d) => new()
+    /// <summary>Which keys there are depends on the backbone.</summary>
+    private static BackboneOptions Model(RecipeSection s, BackboneOptions d)
     {
-        Depth = int.Parse(s.OneOf("backbone", $"resnet{d.Depth}", [.. ResNetOptions.Depths.Select(depth => $"resnet{depth}")])["resnet".Length..], CultureInfo.InvariantCulture),
+        var name = s.OneOf("backbone", d.Architecture, [.. ResNetOptions.Depths.Select(depth => $"resnet{depth}"), .. RegNetOptions.Names]);
+        return name.StartsWith("resnet", StringComparison.Ordinal)
+            ? Model(s, (d as ResNetOptions ?? new ResNetOptions()) with { Depth = int.Parse(name["resnet".Length..], CultureInfo.InvariantCulture) })
+            : Model(s, RegNetOptions.Of(name));
+    }
+
+    private static ResNetOptions Model(RecipeSection s, ResNetOptions d) => d with
+    {
         Width = s.Count("width", d.Width, 8, 512),
         Stem = s.Choice("stem", d.Stem),
         ZeroInitResidual = s.Switch("zero_init_residual", d.ZeroInitResidual),
     };
+
+    private static RegNetOptions Model(RecipeSection s, RegNetOptions d)
+    {
+        var small = s.Switch("small_stem", d.SmallStem);
+        return d.Size != "regnet_y" ? d with { SmallStem = small } : d with
+        {
+            SmallStem = small,
+            StemWidth = s.Count("stem_width", d.StemWidth, 8, 512),
+            Depth = s.Count("depth", d.Depth, 1, 64),
+            Width = s.Count("width", d.Width, 8, 4096),
+            Slope = s.Real("slope", d.Slope, 0, 4096),
+            Factor = s.Real("factor", d.Factor, 1, 16, aboveMin: true),
+            GroupWidth = s.Count("group_width", d.GroupWidth, 1, 4096),
+        };
+    }
 
     /// <summary>Which keys there are depends on the name.</summary>
     private static MethodOptions Method(RecipeSection s, MethodOptions d)
@@ -136,18 +161,32 @@ internal static class RecipeSchema
         return (name == d.Name ? d : MethodRegistry.Defaults(name)).Read(s);
     }
 
-    private static OptimizerOptions Optimizer(RecipeSection s, OptimizerOptions d) => new()
+    private static OptimizerOptions Optimizer(RecipeSection s, OptimizerOptions d)
     {
-        Name = s.Choice("name", d.Name),
-        LearningRate = s.Real("lr", d.LearningRate, 0, 1000, aboveMin: true),
-        Momentum = s.Real("momentum", d.Momentum, 0, 0.9999),
-        Nesterov = s.Switch("nesterov", d.Nesterov),
-        WeightDecay = s.Real("weight_decay", d.WeightDecay, 0, 0.9999),
-        ExcludeOneDimensional = s.Switch("exclude_one_dimensional", d.ExcludeOneDimensional),
-        TrustCoefficient = s.Real("trust_coefficient", d.TrustCoefficient, 0, 1, aboveMin: true),
-        Warmup = s.Real("warmup", d.Warmup, 0, 0.9),
-        FinalLearningRate = s.Real("final_lr", d.FinalLearningRate, 0, 1),
-    };
+        var options = d with
+        {
+            Name = s.Choice("name", d.Name),
+            LearningRate = s.Real("lr", d.LearningRate, 0, 1000, aboveMin: true),
+            OneDimensionalRate = s.Real("one_dimensional_lr", d.OneDimensionalRate, 0, 1000, aboveMin: true),
+            Momentum = s.Real("momentum", d.Momentum, 0, 0.9999),
+            SquareMomentum = s.Real("square_momentum", d.SquareMomentum, 0, 0.999999),
+            Nesterov = s.Switch("nesterov", d.Nesterov),
+            WeightDecay = s.Real("weight_decay", d.WeightDecay, 0, 0.9999),
+        };
+        var final = s.Real("final_weight_decay", d.FinalWeightDecay ?? options.WeightDecay, 0, 0.9999);
+        options = options with
+        {
+            FinalWeightDecay = final == options.WeightDecay ? null : final,
+            ExcludeOneDimensional = s.Switch("exclude_one_dimensional", d.ExcludeOneDimensional),
+            TrustCoefficient = s.Real("trust_coefficient", d.TrustCoefficient, 0, 1, aboveMin: true),
+            Clip = s.Real("clip", d.Clip, 0, 1e6),
+            Warmup = s.Real("warmup", d.Warmup, 0, 0.9),
+            WarmupFrom = s.Real("warmup_from", d.WarmupFrom, 0, 1),
+            Decay = s.Choice("decay", d.Decay),
+        };
+        var milestones = s.Range("milestones", d.Milestones.First, d.Milestones.Second, 0, 1);
+        return options with { Milestones = milestones, FinalLearningRate = s.Real("final_lr", d.FinalLearningRate, 0, 1) };
+    }
 
     private static (LengthOptions Options, int? Kept) Train(RecipeSection s, (LengthOptions Options, int? Kept) d) =>
         (Train(s, d.Options), s.FormerCount("checkpoints_kept", 1, MostKept));

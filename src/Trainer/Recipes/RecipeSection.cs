@@ -283,7 +283,7 @@ internal sealed class RecipeSection : IOptionReader
         var name = choice.ToString();
         return name switch
         {
-            "ImageNet" or "BFloat16" => name.ToLowerInvariant(),
+            "ImageNet" or "BFloat16" or "AdamW" => name.ToLowerInvariant(),
             _ => string.Concat(name.Select((c, i) => i > 0 && char.IsUpper(c) ? "_" + char.ToLowerInvariant(c) : char.ToLowerInvariant(c).ToString())),
         };
     }

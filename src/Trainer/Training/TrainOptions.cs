@@ -79,7 +79,7 @@ public sealed record TrainOptions
     public bool SyncBatchNorm { get; init; } = true;
 
     /// <summary>The backbone.</summary>
-    public ResNetOptions Model { get; init; } = new();
+    public BackboneOptions Model { get; init; } = new ResNetOptions();
 
     /// <summary>The method: heads and loss. Default SimCLR.</summary>
     public MethodOptions Method { get; init; } = new SimClrOptions();

@@ -110,6 +110,7 @@ public class PretrainLoaderTests
             var place = order.Locate(options.Lanes[row / 2], 9 * 2 + row % 2);
             var index = await open.IndexAsync(place.Address.Shard, default);
             batch.Keys[row].ShouldBe(index.Key(place.Address.Sample));
+            batch.Numbers[row].ShouldBe(open.Catalog.SampleNumber(place.Address));
             var file = await open.ReadAsync(place.Address.Shard, index.Image(place.Address.Sample), new ByteBuffer(), default);
             for (var view = 0; view < 2; view++)
             {

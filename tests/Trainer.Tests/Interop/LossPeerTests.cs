@@ -78,6 +78,29 @@ public sealed class LossPeerTests
     public void ContrastiveMargin_LossAndGradients_EqualThePeers() => Check(
         "contrastive-margin", [("z1", [N, D]), ("z2", [N, D])], [("margin", 2.5)], t => ContrastiveMargin.Objective(t["z1"], t["z2"], Share, 2.5));
 
+    [Fact]
+    public void PirlNce_LossAndGradients_EqualThePeers() => Check(
+        "pirl-nce", [("patches", [N, D]), ("image", [N, D]), ("own", [N, D]), ("memory", [3 * N, D])], [("temperature", 0.3), ("z", 77)],
+        t => Pirls(t, (e, own, memory, same) => Pirl.Nce(e, own, memory, same, 0.3, 77, images: 6 * N)));
+
+    [Fact]
+    public void PirlInfoNce_LossAndGradients_EqualThePeers() => Check(
+        "pirl-info-nce", [("patches", [N, D]), ("image", [N, D]), ("own", [N, D]), ("memory", [3 * N, D])], [("temperature", 0.1)],
+        t => Pirls(t, (e, own, memory, same) => Pirl.InfoNce(e, own, memory, same, 0.1)));
+
+    [Fact]
+    public void DeepCluster_LossAndGradients_EqualThePeers() => Check("deepcluster", [("z", [N, D]), ("prototypes", [6, D])], [("temperature", 0.1)], t =>
+    {
+        var target = tensor([.. Enumerable.Range(0, N).Select(i => i % 3 == 0 ? -1L : i % 6)]);
+        return DeepClusterV2.CrossEntropy(Unit(t["z"]), Unit(t["prototypes"].detach()), target, 0.1) / N;
+    });
+
+    private static Tensor Pirls(Dictionary<string, Tensor> t, Func<Tensor, Tensor, Tensor, Tensor, Tensor> loss)
+    {
+        var (own, memory, none) = (Unit(t["own"].detach()), Unit(t["memory"].detach()), zeros([N, 3 * N], dtype: ScalarType.Bool));
+        return (loss(Unit(t["patches"]), own, memory, none) + loss(Unit(t["image"]), own, memory, none)) / (2 * N);
+    }
+
     private static Tensor Unit(Tensor z) => nn.functional.normalize(z, dim: 1);
 
     private static void Check(string loss, (string Name, long[] Shape)[] tensors, (string Name, double Value)[] numbers, Func<Dictionary<string, Tensor>, Tensor> ours)

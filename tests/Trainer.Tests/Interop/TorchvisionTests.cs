@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
@@ -74,31 +73,7 @@ public sealed class TorchvisionTests : IDisposable
         var x = randn(4, 3, 64, 64);
         using (no_grad())
             net.call(randn(16, 3, 64, 64)).Dispose();       // moves the running statistics off their start
-        var export = Path.Combine(_folder, "encoder.safetensors");
-        BackboneExport.Write(net, export, [0.5f, 0.5f, 0.5f], [0.25f, 0.25f, 0.25f], imageSize: 64);
-        SafetensorsWriter.Write(Path.Combine(_folder, "x.safetensors"), new TensorSet([("x", x)]).Capture());
-
-        var config = JsonNode.Parse(File.ReadAllText(Path.ChangeExtension(export, ".json")))!;
-        config["features"]!.GetValue<int>().ShouldBe(net.Features);
-        var script = Path.Combine(_folder, "load.py");
-        File.WriteAllLines(script,
-        [
-            "import sys, types, tensorfile",
-            "stub = types.ModuleType('safetensors.torch'); stub.load_file = lambda path: tensorfile.read(path)[0]",
-            "sys.modules['safetensors'] = types.ModuleType('safetensors'); sys.modules['safetensors'].torch = stub; sys.modules['safetensors.torch'] = stub",
-            $"PATH = '{export}'",
-            .. config["load_with_torchvision"]!.AsArray().Select(line => line!.GetValue<string>()),
-            "model.eval()",
-            "with torch.no_grad():",
-            $"    features = model(tensorfile.read('{_folder}/x.safetensors')[0]['x'])",
-            $"tensorfile.write('{_folder}/y.safetensors', {{'features': features}})",
-        ]);
-        Peer.Run(script);
-
-        using var read = BackboneExport.Read(net.Options, export, TorchStack.Current);
-        read.eval();
-        using var _ = no_grad();
-        Difference(read.call(x), Peer.Read(Path.Combine(_folder, "y.safetensors"))["features"]).ShouldBeLessThan(1e-5);
+        Exports.ShouldGiveTheSameFeatures(net, x, _folder);
     }
 
     [Fact]

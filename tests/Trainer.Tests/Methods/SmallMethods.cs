@@ -31,6 +31,9 @@ public static class SmallMethods
         ["dino"] = (new DinoOptions { Momentum = 0.8, FreezeSteps = 1, TeacherWarmupSteps = 2, TeacherTemperature = 0.07, Hidden = 24, Bottleneck = 8, Outputs = 12 }, [Size, Size]),
         ["triplet"] = (new TripletOptions { Margin = 0.5, ProjectorOutput = 10 }, [Size, Size]),
         ["contrastive_margin"] = (new ContrastiveMarginOptions { Margin = 1.5, ProjectorOutput = 10 }, [Size, Size]),
+        ["pirl"] = (new PirlOptions { Negatives = 5, ProjectorOutput = 10, Temperature = 0.3 }, [Size, 24]),
+        ["pirl with two layers and softmax"] = (new PirlOptions { Negatives = 7, ProjectorOutput = 10, Temperature = 0.2, ProjectorLayers = 2, InfoNce = true }, [Size, 24]),
+        ["deepcluster_v2"] = (new DeepClusterV2Options { Prototypes = 4, PrototypeSets = 3, Iterations = 4, ProjectorHidden = 24, ProjectorOutput = 10 }, [Size, Size, 8]),
         ["dino with small crops"] = (new DinoOptions { Momentum = 0.8, CentreMomentum = 0.5, FreezeSteps = 0, Hidden = 24, Bottleneck = 8, Outputs = 12 }, [Size, Size, 8]),
     };
 
@@ -39,29 +42,44 @@ public static class SmallMethods
 
     /// <summary>What some steps of one rank's training gave.</summary>
     /// <param name="Losses">Of the global batch, one per step.</param>
-    /// <param name="Gradients">Of the global batch at the first step, by parameter.</param>
+    /// <param name="Gradients">Of the global batch at the first step that has any, by parameter.</param>
     /// <param name="State">All parameters, buffers and momenta after the last step.</param>
     public sealed record Outcome(List<double> Losses, Dictionary<string, double[]> Gradients, Dictionary<string, double[]> State);
 
+    /// <summary>The step whose gradients are compared: the first that has any.</summary>
+    public static int FirstGradient(string name) => name == "deepcluster_v2" ? 1 : 0;
+
     /// <summary>Builds a method: the same weights every time.</summary>
-    public static IMethod Create(string name, ICollective ranks, int[] counts, ScalarType type, bool sync = true)
+    public static IMethod Create(string name, ICollective ranks, int[] counts, ScalarType type, bool sync = true) =>
+        Create(All[name].Options, All[name].ViewSizes, ShareOf(ranks, counts), type, sync);
+
+    /// <summary>As above, for any options.</summary>
+    public static IMethod Create(MethodOptions options, int[] sizes, RankShare share, ScalarType type, bool sync = true)
     {
-        var (options, sizes) = All[name];
         lock (Generator)
         {
             manual_seed(5);
-            var norm = new Normalization(TorchStack.Current, sync ? ranks : null);
-            var method = options.Create(new MethodSetup(new ResNetOptions { Width = 8, Stem = ResNetStem.Small }, norm, new RankShare(ranks, counts), sizes));
+            var norm = new Normalization(TorchStack.Current, sync ? share.Ranks : null);
+            var method = options.Create(new MethodSetup(new ResNetOptions { Width = 8, Stem = ResNetStem.Small }, norm, share, sizes) { Images = Images });
             method.Network.to(type);
             return method;
         }
+    }
+
+    /// <summary>A rank's share of the images, which are those of the dataset in order.</summary>
+    public static RankShare ShareOf(ICollective ranks, int[] counts)
+    {
+        var share = new RankShare(ranks, counts);
+        Show(share);
+        return share;
     }
 
     /// <summary>Trains as one rank of a world on this rank's part of the global batch, and shows the trained method before it is freed.</summary>
     public static Outcome Train(string name, ICollective ranks, int[] counts, ScalarType type, int steps, Action<IMethod>? trained = null)
     {
         using var scope = NewDisposeScope();
-        using var method = Create(name, ranks, counts, type);
+        var share = ShareOf(ranks, counts);
+        using var method = Create(All[name].Options, All[name].ViewSizes, share, type);
         var named = method.Network.named_parameters().Where(p => p.parameter.requires_grad).ToList();
         using var buckets = new GradientBuckets([.. named.Select(p => p.parameter)], ranks, bucketBytes: 4096, extras: 1, TorchStack.Current);
         using var optimizer = new Optimizer(new OptimizerOptions { WeightDecay = 0.01 }, named, TorchStack.Current);
@@ -69,13 +87,14 @@ public static class SmallMethods
         for (var step = 0; step < steps; step++)
         {
             using var inner = NewDisposeScope();
+            Show(share);
             var loss = method.Loss(Views(name, ranks.Rank, counts, type, step));
             buckets.Begin([loss.Value.detach().to(ScalarType.Float64).item<double>()]);
             loss.Value.backward();
             var sums = new double[1];
             buckets.Finish(sums).ShouldBeTrue();
             outcome.Losses.Add(sums[0]);
-            if (step == 0)
+            if (step == FirstGradient(name))
             {
                 foreach (var ((parameter, _), gradient) in named.Zip(buckets.Gradients))
                     outcome.Gradients.Add(parameter, Doubles(gradient));
@@ -105,6 +124,8 @@ public static class SmallMethods
             return tensor(all).view(Images, 3, size, size).narrow(0, offset, count).to(type);
         })]))];
     }
+
+    private static void Show(RankShare share) => share.Show([.. Enumerable.Range(share.Offset, share.Count).Select(i => (long)i)]);
 
     public static double[] Doubles(Tensor t) => t.detach().to(ScalarType.Float64).contiguous().flatten().data<double>().ToArray();
 }

@@ -68,6 +68,34 @@ public sealed class OptimizerTests
     }
 
     [Fact]
+    public void Step_RateOfBiasesAndClip_ReachBiasesAloneAndLongGradientsAlone()
+    {
+        using var scope = NewDisposeScope();
+        var options = new OptimizerOptions { Momentum = 0, WeightDecay = 0, OneDimensionalRate = 0.25, Clip = 1 };
+        Parameter[] p = [new(zeros([1, 4], dtype: ScalarType.Float64)), new(zeros(4, dtype: ScalarType.Float64)), new(zeros([1, 4], dtype: ScalarType.Float64))];
+        using var optimizer = new Optimizer(options, [("long", p[0]), ("bias", p[1]), ("short", p[2])], TorchStack.Current);
+        var gradient = ones([1, 4], dtype: ScalarType.Float64);                // its norm is 2
+        optimizer.Step([3 * gradient, gradient[0], gradient / 10], 0.1);
+        p[0][0][0].item<double>().ShouldBe(-0.1 * 0.5, 1e-6);
+        p[1][0].item<double>().ShouldBe(-0.1 * 0.25 * 0.5, 1e-6);
+        p[2][0][0].item<double>().ShouldBe(-0.1 * 0.1, 1e-12);
+    }
+
+    [Fact]
+    public void AdamW_ParameterFrozenAtFirst_StartsItsOwnCountLater()
+    {
+        using var scope = NewDisposeScope();
+        var options = new OptimizerOptions { Name = OptimizerName.AdamW, WeightDecay = 0 };
+        var p = new Parameter(zeros([1, 2], dtype: ScalarType.Float64));
+        using var optimizer = new Optimizer(options, [("p", p)], TorchStack.Current);
+        Tensor[] gradient = [full([1, 2], 0.3, dtype: ScalarType.Float64)];
+        optimizer.Step(gradient, 0.01, _ => ParameterUpdate.Frozen);
+        p.abs().max().item<double>().ShouldBe(0);
+        optimizer.Step(gradient, 0.01, _ => ParameterUpdate.Scheduled);
+        p[0][0].item<double>().ShouldBe(-0.01, 1e-8, "the first step of Adam is the learning rate long");
+    }
+
+    [Fact]
     public void Constructor_SeveralBadOptions_NamesAll()
     {
         var bad = new OptimizerOptions { LearningRate = -1, Momentum = 1, WeightDecay = 2, Warmup = 1, Nesterov = true, Name = OptimizerName.Lars };

@@ -43,4 +43,30 @@ public sealed class ScheduleTests
     [Fact]
     public void Constructor_NoSteps_IsRefused() =>
         Should.Throw<ArgumentOutOfRangeException>(() => new Schedule(Options, 0)).Message.ShouldContain("at least one step");
+
+    [Theory]
+    [InlineData(0, 1.0)]
+    [InlineData(119, 1.0)]
+    [InlineData(120, 0.1)]
+    [InlineData(160, 0.01)]
+    [InlineData(199, 0.01)]
+    public void Milestones_OfMoCoV1_DivideByTenAtSixAndEightTenths(long step, double expected) =>
+        new Schedule(new OptimizerOptions { LearningRate = 1, Warmup = 0, Decay = RateDecay.Milestones }, 200).At(step).ShouldBe(expected, 1e-12);
+
+    [Fact]
+    public void WarmupFrom_AboveZero_RisesFromThereToThePeak()
+    {
+        var schedule = new Schedule(new OptimizerOptions { LearningRate = 4, Warmup = 0.5, WarmupFrom = 0.5 }, 8);
+        Enumerable.Range(0, 4).Select(step => schedule.At(step)).ShouldBe([2.5, 3, 3.5, 4], 1e-12);
+    }
+
+    [Fact]
+    public void WeightDecay_OfDino_RisesAlongHalfACosine()
+    {
+        var schedule = new Schedule(new OptimizerOptions { WeightDecay = 0.04, FinalWeightDecay = 0.4 }, 100);
+        schedule.WeightDecayAt(0).ShouldBe(0.04, 1e-12);
+        schedule.WeightDecayAt(50).ShouldBe(0.22, 1e-12);
+        schedule.WeightDecayAt(100).ShouldBe(0.4, 1e-12);
+        new Schedule(new OptimizerOptions { WeightDecay = 0.04 }, 100).WeightDecayAt(70).ShouldBe(0.04, 1e-12);
+    }
 }

@@ -89,7 +89,7 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
     {
         output.Line($"run        {request.Run} in {SelfInvocation.Shorten(folder.Path)}");
         output.Line($"dataset    {SelfInvocation.Shorten(recipe.Data.Dataset)}: {catalog.SampleCount:N0} images in {catalog.Shards.Count} shards");
-        output.Line($"model      resnet{recipe.Model.Depth}, width {recipe.Model.Width}; batch {recipe.Train.Batch} over {request.Trainers} trainer{(request.Trainers == 1 ? "" : "s")}"
+        output.Line($"model      {recipe.Model}; batch {recipe.Train.Batch} over {request.Trainers} trainer{(request.Trainers == 1 ? "" : "s")}"
             + (whole is { } time ? $"; {TimeSpans.Format(time)} for everything" : ""));
         if (resumeFrom is { } checkpoint)
         {

@@ -91,7 +91,7 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         return limit > 0 ? Math.Min(limit, all) : all;
     }
 
-    private static double MeasureRate(FeatureExtractor extractor, ResNet backbone, LabeledImages images, bool bfloat16, CancellationToken cancellationToken)
+    private static double MeasureRate(FeatureExtractor extractor, Backbone backbone, LabeledImages images, bool bfloat16, CancellationToken cancellationToken)
     {
         var each = images.Size * images.Size * 3;
         var count = Math.Min(images.Count, TimedImages);
