@@ -93,7 +93,7 @@ public static class Certificate
 
     private static double Error(double[] a, double[] b, double floor) => IsCounter(b)
         ? (a[0] == b[0] ? 0 : 1)
-        : Norm(a.Zip(b, (x, y) => x - y)) / Math.Max(Norm(b), floor);
+        : Norm(a.Zip(b, (x, y) => x - y)) is var difference and > 0 ? difference / Math.Max(Norm(b), floor) : 0;
 
     /// <summary>A single whole number: how many batches or updates there were.</summary>
     private static bool IsCounter(double[] values) => values is [var only] && only == Math.Floor(only);

@@ -47,6 +47,7 @@ internal static class CertificateRun
             Run = $"certificate of {certified.Name}",
             Seed = 1,
             GlobalBatch = CertificateOptions.Images,
+            DatasetImages = 3 * CertificateOptions.Images,                    // an epoch is three steps
             LaneCount = CertificateOptions.Lanes,
             FirstLane = lanes[0],
             Lanes = lanes.Length,

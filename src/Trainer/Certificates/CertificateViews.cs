@@ -32,6 +32,9 @@ internal sealed class CertificateViews(TrainOptions options, long startStep) : I
 
         public IReadOnlyList<string> Keys => [.. _samples.Select(s => $"{s.Lane}/{s.Position}")];
 
+        public IReadOnlyList<long> Numbers =>
+            [.. _samples.Select(s => ((s.Position * options.LaneCount) + s.Lane) % options.DatasetImages)];
+
         public ulong Digest => _samples.Aggregate(0ul, (sum, s) => sum + new KeyedRandom(1).With(s.Lane).With(s.Position).Key);
 
         public Memory<byte> View(int view)

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Tests.Training;
 using DarkMatter.Trainer.Training;
 
@@ -130,7 +131,7 @@ public sealed class CheckpointTests : IDisposable
     public void Resume_WithAnotherModel_NamesTheDifferences()
     {
         Train(_options with { TotalSteps = 2 }, world: 1);
-        var wider = _options with { ResumeFrom = CheckpointFolder.Latest(_folder), Model = _options.Model with { Width = 16 } };
+        var wider = _options with { ResumeFrom = CheckpointFolder.Latest(_folder), Model = ((ResNetOptions)_options.Model) with { Width = 16 } };
         Should.Throw<CheckpointException>(() => Train(wider, world: 1)).Message
             .ShouldContain("'backbone.conv1.weight' is F32 [8, 3, 3, 3] instead of F32 [16, 3, 3, 3]");
     }

@@ -86,7 +86,7 @@ public sealed class PirlTests
         swapped.narrow(2, 8, 8).narrow(3, 0, 8).copy_(views[1].narrow(2, 0, 8).narrow(3, 8, 8));
         var nine = Pirl.Tiles(views[1]).view(Images, 9, 3, 8, 8);
         var exchanged = Pirl.Tiles(swapped).view(Images, 9, 3, 8, 8);
-        foreach (var (place, from) in (int[])[0, 3, 2, 1, 4, 5, 6, 7, 8].Index())
+        foreach (var (place, from) in ((int[])[0, 3, 2, 1, 4, 5, 6, 7, 8]).Index())
             (exchanged.select(1, place) - nine.select(1, from)).abs().max().item<double>().ShouldBe(0, $"tile {place}");
         (nine.select(1, 5) - views[1].narrow(2, 8, 8).narrow(3, 16, 8)).abs().max().item<double>().ShouldBe(0);
     }

@@ -16,19 +16,53 @@ public sealed class MethodRecipeTests
 
     public static TheoryData<string> Names => [.. MethodRegistry.Names];
 
+    public static TheoryData<string> Recipes => [.. Directory.EnumerateFiles(Folder, "*.yaml").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
+
+    private static string Folder => Path.Combine(Root, "recipes");
+
     [Theory]
     [MemberData(nameof(Names))]
-    public void Method_OfTheRegistry_HasARecipeThatBuildsIt(string name)
+    public void Method_OfTheRegistry_HasASmallRecipeAndOneOfReferenceScale(string name)
     {
-        var path = Path.Combine(Root, "recipes", $"{name.Replace('_', '-')}-fashion-mnist.yaml");
+        foreach (var dataset in (string[])["fashion-mnist", "imagenet"])
+        {
+            var recipe = ResolvedRecipe.Load(Path.Combine(Folder, $"{name.Replace('_', '-')}-{dataset}.yaml")).Recipe;
+            recipe.Method.Name.ShouldBe(name);
+            if (dataset == "imagenet")
+                recipe.Model.ShouldBeOfType<ResNetOptions>().Depth.ShouldBe(50);
+        }
+    }
+
+    /// <summary>Whole for small recipes; those of reference scale with a narrow backbone, for a ResNet-50 and its heads take seconds to make.</summary>
+    [Theory]
+    [MemberData(nameof(Recipes))]
+    public void Recipe_OfTheRepository_IsSoundNamesItsSourceAndBuildsItsNetworks(string file)
+    {
+        var path = Path.Combine(Folder, file);
+        var text = File.ReadAllText(path);
+        (text.Contains("# Source:", StringComparison.Ordinal) || file == "simclr-fashion-mnist.yaml").ShouldBeTrue("a recipe says where its values come from");
         var recipe = ResolvedRecipe.Load(path).Recipe;
-        recipe.Method.Name.ShouldBe(name);
+        $"{recipe.Name}.yaml".ShouldBe(file);
+        var small = file.EndsWith("-fashion-mnist.yaml", StringComparison.Ordinal);
+        var model = small ? recipe.Model : recipe.Model switch
+        {
+            ResNetOptions net => net with { Width = 8, Depth = 18 },
+            _ => new RegNetOptions { Depth = 2, Width = 8, GroupWidth = 8, StemWidth = 8 },
+        };
+        var options = small ? recipe.Method : recipe.Method.Read(new Smaller(recipe.Train.Batch));
         var share = new RankShare(new SingleRank(1), [recipe.Train.Batch]);
-        using var method = recipe.Method.Create(
-            new MethodSetup(recipe.Model, new Normalization(TorchStack.Current, share.Ranks), share, [.. recipe.AllViews.Select(view => view.Size)]));
-        method.Name.ShouldBe(name);
+        using var method = options.Create(new MethodSetup(model, new Normalization(TorchStack.Current, share.Ranks), share, [.. recipe.AllViews.Select(view => view.Size)]) { Images = 60_000 });
         method.Views.ShouldBe(recipe.AllViews.Count);
-        method.Network.state_dict().Keys.ShouldContain("backbone.conv1.weight", "evaluation and export read the backbone under this name");
+        method.Network.state_dict().Keys.ShouldContain(key => key.StartsWith("backbone.", StringComparison.Ordinal), "evaluation and export read the backbone under this name");
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Method_OfTheRegistry_HasATest(string name)
+    {
+        var type = MethodRegistry.Defaults(name).GetType().Name[..^"Options".Length];
+        var tests = Directory.EnumerateFiles(Path.Combine(Root, "tests", "Trainer.Tests", "Methods"), "*Tests.cs").Select(File.ReadAllText);
+        tests.ShouldContain(test => test.Contains($"{type}.", StringComparison.Ordinal), $"no test calls {type}");
     }
 
     [Theory]
@@ -45,7 +79,9 @@ public sealed class MethodRecipeTests
     [MemberData(nameof(Names))]
     public void Options_ReadWithNothingGiven_AreTheDefaultsAndSound(string name)
     {
-        var recipe = RecipeText.Parse($"name: try\ndata:\n  dataset: images\nmethod:\n  name: {name}\n").Recipe;
+        var grid = MethodRegistry.Defaults(name).GridOf(1);
+        var views = grid == 1 ? "" : $"views:\n  - count: 1\n    size: 24\n  - count: 1\n    size: 24\n    grid: {grid}\n";
+        var recipe = RecipeText.Parse($"name: try\ndata:\n  dataset: images\n{views}method:\n  name: {name}\n").Recipe;
         recipe.Method.ShouldBe(MethodRegistry.Defaults(name));
         recipe.Method.Problems().ShouldBeEmpty();
     }
@@ -56,7 +92,24 @@ public sealed class MethodRecipeTests
             .Message.ShouldContain("did you mean simsiam?");
 
     [Fact]
+    public void Views_WithoutThePatchesThatAMethodNeeds_AreRefused() =>
+        Should.Throw<RecipeException>(() => RecipeText.Parse("name: try\ndata:\n  dataset: images\nviews:\n  - count: 2\n    size: 24\nmethod:\n  name: pirl\n"))
+            .Message.ShouldContain("view 2 of an image has grid: 1, but pirl needs 3 there");
+
+    [Fact]
     public void Key_OfAnotherMethod_IsRefused() =>
         Should.Throw<RecipeException>(() => RecipeText.Parse("name: try\ndata:\n  dataset: images\nmethod:\n  name: byol\n  temperature: 0.1\n"))
             .Message.ShouldContain("unknown key 'temperature'");
+
+    /// <summary>Widths that take no time to make; what depends on the batch stays.</summary>
+    private sealed class Smaller(int batch) : IOptionReader
+    {
+        public double Real(string key, double value, double min, double max, bool aboveMin) => value;
+
+        public int Count(string key, int value, int min, int max) => value % batch == 0 ? value : Math.Min(value, Math.Max(min, 16));
+
+        public long Whole(string key, long value, long min, long max) => value;
+
+        public bool Switch(string key, bool value) => value;
+    }
 }

@@ -160,7 +160,7 @@ public sealed class TrainingRunTests : IDisposable
     [Fact]
     public void Execute_BadOptions_NamesAll()
     {
-        var bad = Options with { GlobalBatch = 13, Lanes = 9, ImageSize = 4, Threads = -1, Model = Options.Model with { Depth = 19 } };
+        var bad = Options with { GlobalBatch = 13, Lanes = 9, ImageSize = 4, Threads = -1, Model = ((ResNetOptions)Options.Model) with { Depth = 19 } };
         var message = Should.Throw<ArgumentException>(() => Run(bad, new SingleRank(1), new RecordedSession())).Message;
         foreach (var part in (string[])["run 'test'", "train.batch: 13 is not divisible into 6 lanes; choose a multiple, such as 18", "more trainers than lanes", "views.size: 4", "local.threads: -1", "resnet19 is not known; expected one of resnet18, resnet34, resnet50"])
             message.ShouldContain(part);
