@@ -91,9 +91,13 @@ public static class Certificate
         return one.Select(t => new Deviation(Error(many[t.Key], t.Value, Floor * largest), t.Key));
     }
 
-    private static double Error(double[] a, double[] b, double floor) => IsCounter(b)
-        ? (a[0] == b[0] ? 0 : 1)
-        : Norm(a.Zip(b, (x, y) => x - y)) is var difference and > 0 ? difference / Math.Max(Norm(b), floor) : 0;
+    private static double Error(double[] a, double[] b, double floor)
+    {
+        if (IsCounter(b))
+            return a[0] == b[0] ? 0 : 1;
+        var difference = Norm(a.Zip(b, (x, y) => x - y));
+        return difference == 0 ? 0 : difference / Math.Max(Norm(b), floor);   // all may be 0: an epoch that updates nothing
+    }
 
     /// <summary>A single whole number: how many batches or updates there were.</summary>
     private static bool IsCounter(double[] values) => values is [var only] && only == Math.Floor(only);
