@@ -1,0 +1,66 @@
+using DarkMatter.Trainer.Methods;
+using DarkMatter.Trainer.Tests.Training;
+
+namespace DarkMatter.Trainer.Tests.Methods;
+
+/// <summary>What each method needs in order to learn, shown by taking it away: with the control it must fail, and without it it must not.</summary>
+[Collection(TorchCollection.Name)]
+public sealed class NegativeControlTests
+{
+    [Fact]
+    public void Byol_WithoutStopGradient_IsAPoint()
+    {
+        var options = new ByolOptions { Hidden = 32, ProjectorOutput = 16, Momentum = 0.9 };
+        Learns(options, rate: 0.1, steps: 60).Spread.ShouldBeGreaterThan(0.2);
+        var control = Trial.Run(options with { StopGradient = false }, 0.1, 60);
+        control.Spread.ShouldBeLessThan(0.1, $"{control}");
+        control.Losses[^1].ShouldBeLessThan(0.02, "a loss of 0 says nothing about the images");
+    }
+
+    [Fact]
+    public void SimSiam_WithoutStopGradient_HasTheLossOfACollapse()
+    {
+        var options = new SimSiamOptions { ProjectorOutput = 32, PredictorHidden = 8 };
+        var healthy = Learns(options, rate: 0.05, steps: 60);
+        healthy.Losses[^1].ShouldBeGreaterThan(-0.9, $"{healthy}");
+        var control = Trial.Run(options with { StopGradient = false }, 0.05, 60);
+        control.Losses[^1].ShouldBeLessThan(-0.94, $"{control}");
+        control.Found.ShouldBeLessThan(healthy.Found - 0.1, $"{healthy}; control: {control}");
+    }
+
+    [Fact]
+    public void Triplet_HardestNegatives_PullEverythingTogetherUntilTheLossIsTheMargin()
+    {
+        var options = new TripletOptions { ProjectorOutput = 16 };
+        Learns(options, rate: 0.5, steps: 80).Spread.ShouldBeGreaterThan(0.6);
+        var control = Trial.Run(options with { HardestNegative = true }, 0.5, 80);
+        control.Spread.ShouldBeLessThan(0.3, $"{control}");
+        control.Losses[^1].ShouldBe(options.Margin, 0.04, $"{control}");
+    }
+
+    [Fact]
+    public void SwAv_WithoutNormalizedPrototypes_GrowsThemUntilCodesAreNoNumbers()
+    {
+        var options = new SwAvOptions { Prototypes = 16, FreezeSteps = 0, ProjectorHidden = 32, ProjectorOutput = 16 };
+        Learns(options, rate: 0.5, steps: 60).Spread.ShouldBeGreaterThan(0.5);
+        var control = Trial.Run(options with { NormalizePrototypes = false }, 0.5, 60);
+        control.Finite.ShouldBeFalse($"{control}");
+    }
+
+    [Fact]
+    public void VicReg_VarianceAndCovarianceOfAHundred_DoNotSurviveTheRateAtWhichItLearns()
+    {
+        var options = new VicRegOptions { ProjectorHidden = 32, ProjectorOutput = 16 };
+        Learns(options, rate: 0.02, steps: 40).Found.ShouldBeGreaterThan(0.3);
+        var control = Trial.Run(options with { Variance = 100, Covariance = 100 }, 0.02, 40);
+        control.Finite.ShouldBeFalse($"{control}");
+    }
+
+    private static Trial.Outcome Learns(MethodOptions options, double rate, int steps)
+    {
+        var outcome = Trial.Run(options, rate, steps);
+        outcome.Finite.ShouldBeTrue($"{outcome}");
+        outcome.Losses[^1].ShouldBeLessThan(outcome.Losses[0], $"{outcome}");
+        return outcome;
+    }
+}
