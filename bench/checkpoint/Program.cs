@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using DarkMatter.Bench;
 using DarkMatter.Checkpoint.Bench;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Stack;
@@ -24,8 +25,8 @@ try
 {
     TorchStack.Current.SetThreads(1);
     using var state = new State();
-    Console.WriteLine($"hardware    {CpuName()}, {Environment.ProcessorCount} cores, load {File.ReadAllText("/proc/loadavg").Split(' ')[0]}");
-    Console.WriteLine($"commit      {Commit()}");
+    Console.WriteLine($"hardware    {Machine.Hardware}");
+    Console.WriteLine($"commit      {Machine.Commit()}");
     Console.WriteLine($"state       ResNet-50 and projector, SGD: {state.Bytes / 1e6:f1} MB in {state.Model.Tensors.Count + state.Memory.Tensors.Count} tensors, one rank; {TorchStack.Current.Description}");
     Console.WriteLine($"store       {folder}");
     Console.WriteLine($"method      {pairs} pairs of {seconds} s with and {seconds} s without a checkpoint, one computing thread; 1 pair of warm-up");
@@ -57,9 +58,9 @@ try
         Console.WriteLine($"pair {pair + 1,-7}lost {1e3 * lost[^1]:f0} ms: copy {1e3 * checkpoint.Captured:f0} ms, the rest slowdown; published after {checkpoint.Written:f2} s; {rate:f1} steps/s without");
     }
     writer.Complete();
-    var median = Median(lost);
-    Console.WriteLine($"copy        {Spread(with.Select(interval => 1e3 * interval.Captured))} ms on the training thread, {state.Bytes / 1e9 / Median(with.Select(interval => interval.Captured)):f1} GB/s");
-    Console.WriteLine($"published   after {Spread(with.Select(interval => interval.Written))} s: {state.Bytes / 1e6 / Median(with.Select(interval => interval.Written)):f0} MB/s, hashed, written and flushed, beside the computing thread");
+    var median = Machine.Median(lost);
+    Console.WriteLine($"copy        {Spread(with.Select(interval => 1e3 * interval.Captured))} ms on the training thread, {state.Bytes / 1e9 / Machine.Median(with.Select(interval => interval.Captured)):f1} GB/s");
+    Console.WriteLine($"published   after {Spread(with.Select(interval => interval.Written))} s: {state.Bytes / 1e6 / Machine.Median(with.Select(interval => interval.Written)):f0} MB/s, hashed, written and flushed, beside the computing thread");
     Console.WriteLine($"lost        {Spread(lost.Select(time => 1e3 * time))} ms a checkpoint, one each {every} s");
     Console.WriteLine($"PERCENT checkpoint_stall {100 * median / every:f3}");
     return 0;
@@ -87,25 +88,4 @@ int Option(string name, int otherwise) => int.TryParse(Text(name), out var value
 
 string? Text(string name) => Array.IndexOf(args, name) is var at and >= 0 && at + 1 < args.Length ? args[at + 1] : null;
 
-static string Spread(IEnumerable<double> values)
-{
-    var all = values.ToArray();
-    return $"{Median(all):0.##} [{all.Min():0.##}, {all.Max():0.##}]";
-}
-
-static double Median(IEnumerable<double> values)
-{
-    var sorted = values.Order().ToArray();
-    return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
-}
-
-static string CpuName() =>
-    File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[^1] ?? "unknown";
-
-static string Commit()
-{
-    using var git = Process.Start(new ProcessStartInfo("git", ["describe", "--always", "--dirty"]) { RedirectStandardOutput = true, RedirectStandardError = true });
-    var answer = git?.StandardOutput.ReadToEnd().Trim();
-    git?.WaitForExit(TimeSpan.FromSeconds(10));
-    return string.IsNullOrEmpty(answer) ? "unknown" : answer;
-}
+static string Spread(IEnumerable<double> values) => Machine.Spread(values, "0.##");

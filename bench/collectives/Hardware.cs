@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using DarkMatter.Bench;
 
 namespace DarkMatter.Collectives.Bench;
 
@@ -9,27 +10,8 @@ internal static class Hardware
 {
     public static void Print(string[] args)
     {
-        var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1];
-        var load = File.ReadAllText("/proc/loadavg").Split(' ')[0];
-        Console.WriteLine($"{cpu}, {Environment.ProcessorCount} cores, load {load}; commit {Commit()}; arguments: {string.Join(' ', args)}");
+        Console.WriteLine($"{Machine.Hardware}; commit {Machine.Commit()}; arguments: {string.Join(' ', args)}");
         Console.WriteLine($"physical limits: memcpy {Copy():F1} GB/s, loopback TCP {Loopback():F1} GB/s one way, TCP ping-pong {PingPong():F0} us there and back");
-    }
-
-    public static string Root()
-    {
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(folder.FullName, "Distributed.sln")))
-        {
-            folder = folder.Parent ?? throw new InvalidOperationException("Run the benchmark inside the repository.");
-        }
-
-        return folder.FullName;
-    }
-
-    private static string Commit()
-    {
-        using var git = Process.Start(new ProcessStartInfo("git", ["-C", Root(), "rev-parse", "--short", "HEAD"]) { RedirectStandardOutput = true })!;
-        return git.StandardOutput.ReadToEnd().Trim();
     }
 
     private static double Copy()

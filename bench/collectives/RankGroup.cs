@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using DarkMatter.Bench;
 
 namespace DarkMatter.Collectives.Bench;
 
@@ -8,8 +9,9 @@ namespace DarkMatter.Collectives.Bench;
 internal sealed class RankGroup : IDisposable
 {
     private readonly Process[] _ranks;
+    private readonly string? _store;
 
-    private RankGroup(Process[] ranks) => _ranks = ranks;
+    private RankGroup(Process[] ranks, string? store = null) => (_ranks, _store) = (ranks, store);
 
     public static async Task<RankGroup> StartOursAsync(int world)
     {
@@ -24,8 +26,8 @@ internal sealed class RankGroup : IDisposable
     public static async Task<RankGroup> StartGlooAsync(int world)
     {
         var store = Path.Combine(Path.GetTempPath(), $"gloo-{Guid.NewGuid():N}");
-        var script = Path.Combine(Hardware.Root(), "bench", "collectives", "gloo.py");
-        var group = new RankGroup([.. Enumerable.Range(0, world).Select(rank => Start("/usr/bin/python3", [script, $"{rank}", $"{world}", store]))]);
+        var script = Path.Combine(Machine.Root, "bench", "collectives", "gloo.py");
+        var group = new RankGroup([.. Enumerable.Range(0, world).Select(rank => Start("/usr/bin/python3", [script, $"{rank}", $"{world}", store]))], store);
         await group.ReadAsync();
         return group;
     }
@@ -52,6 +54,11 @@ internal sealed class RankGroup : IDisposable
             }
 
             rank.Dispose();
+        }
+
+        if (_store is not null)
+        {
+            File.Delete(_store);
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using DarkMatter.Bench;
 using DarkMatter.Data;
 using DarkMatter.Data.Bench;
 
@@ -15,8 +16,8 @@ CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 var scratch = Directory.CreateTempSubdirectory("darkmatter-bench-");
 try
 {
-    var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[^1] ?? "unknown";
-    Console.WriteLine($"hardware  {cpu}, {Environment.ProcessorCount} cores");
+    Console.WriteLine($"hardware  {Machine.Hardware}");
+    Console.WriteLine($"commit    {Machine.Commit()}");
     Console.WriteLine($"method    CPU time, 1 worker, 1 warm-up and {Repeats} repeats alternating with python3-torchvision (Pillow images, 1 thread); median [min, max]");
     string[] parts = args.Length > 0 ? args : ["order", "fashion", "photos"];
     if (parts.Contains("order"))
@@ -103,9 +104,9 @@ async Task Compare(string name, PretrainLoader loader, Peer peer, int steps, int
         ratios.Add(mine / peers);
     }
 
-    Console.WriteLine($"{name,-9} {Spread(ours)} images/s per core, two views each: {1e6 / 2 / Median(ours):0.0} us a view");
-    Console.WriteLine($"{name,-9} {Spread(theirs)} images/s per core with torchvision: {1e6 / 2 / Median(theirs):0.0} us a view");
-    Console.WriteLine($"RATIO {name} {Median(ratios):0.00} [{ratios.Min():0.00}, {ratios.Max():0.00}]");
+    Console.WriteLine($"{name,-9} {Spread(ours)} images/s per core, two views each: {1e6 / 2 / Machine.Median(ours):0.0} us a view");
+    Console.WriteLine($"{name,-9} {Spread(theirs)} images/s per core with torchvision: {1e6 / 2 / Machine.Median(theirs):0.0} us a view");
+    Console.WriteLine($"RATIO {name} {Machine.Spread(ratios, "0.00")}");
 }
 
 static async Task Read(PretrainLoader loader, int steps)
@@ -137,8 +138,4 @@ static PretrainLoaderOptions Options(string dataset, ViewRecipe view, int batch)
 
 static double Cpu() => Process.GetCurrentProcess().TotalProcessorTime.TotalSeconds;
 
-static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
-
-static string Spread(List<double> values) => Median(values) < 100
-    ? $"{Median(values):0.0} [{values.Min():0.0}, {values.Max():0.0}]"
-    : $"{Median(values):0} [{values.Min():0}, {values.Max():0}]";
+static string Spread(List<double> values) => Machine.Spread(values, Machine.Median(values) < 100 ? "0.0" : "0");

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using DarkMatter.Bench;
 using DarkMatter.Protocol;
 using DarkMatter.Recovery.Bench;
 
@@ -14,12 +15,11 @@ var times = args is ["--times", var text] ? int.Parse(text, CultureInfo.Invarian
 var patience = TimeSpan.FromSeconds(60);
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 
-var root = Root();
-var program = Path.Combine(root, "artifacts", "bin", "Trainer", "release", "darkmatter");
-var recipe = Path.Combine(root, "recipes", "simclr-fashion-mnist.yaml");
+var program = Path.Combine(Machine.Root, "artifacts", "bin", "Trainer", "release", "darkmatter");
+var recipe = Path.Combine(Machine.Root, "recipes", "simclr-fashion-mnist.yaml");
 var folder = Directory.CreateTempSubdirectory("darkmatter-recovery-");
-var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[^1] ?? "unknown";
-Console.WriteLine($"hardware  {cpu}, {Environment.ProcessorCount} cores, load {File.ReadAllText("/proc/loadavg").Split(' ')[0]}");
+Console.WriteLine($"hardware  {Machine.Hardware}");
+Console.WriteLine($"commit    {Machine.Commit()}");
 Console.WriteLine($"method    {Trainers} trainers of 1 thread and a silo as processes on one machine, the demo's recipe in bfloat16 where the CPU has it; {times} of each kind");
 
 var random = new Random(1);
@@ -146,13 +146,3 @@ static double Percentile(List<double> values, double share)
 
 static void Print(string what, List<double> values) =>
     Console.WriteLine($"{what,-64} p50 {Percentile(values, 0.5):0.00} s   p99 {Percentile(values, 0.99):0.00} s   max {values.Max():0.00} s");
-
-static string Root()
-{
-    var at = new DirectoryInfo(AppContext.BaseDirectory);
-    while (!File.Exists(Path.Combine(at.FullName, "Distributed.sln")))
-    {
-        at = at.Parent ?? throw new InvalidOperationException("Run the benchmark inside the repository.");
-    }
-    return at.FullName;
-}

@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using System.Globalization;
+using DarkMatter.Bench;
 using DarkMatter.Step.Bench;
 using DarkMatter.Trainer.Stack;
 
@@ -18,8 +18,8 @@ using var theirs = new PythonStep(views);
 var ours = new ProductStep(views);
 TorchStack.Current.SetThreads(1);
 
-Console.WriteLine($"hardware    {CpuName()}, {Environment.ProcessorCount} cores");
-Console.WriteLine($"commit      {Commit()}");
+Console.WriteLine($"hardware    {Machine.Hardware}");
+Console.WriteLine($"commit      {Machine.Commit()}");
 Console.WriteLine($"ours        {TorchStack.Current.Description}");
 Console.WriteLine($"theirs      {theirs.Version}, channels-last in both precisions, foreach SGD");
 Console.WriteLine($"step        ResNet-18 width 16, 3x3 stem, {views} views of 28x28x3, projector 128-128, SimCLR, SGD; 1 thread");
@@ -43,11 +43,11 @@ foreach (var precision in new[] { "float32", "bfloat16" })
         var second = pair % 2 == 0 ? theirs.Run(precision, steps) : ours.Run(precision, steps);
         measured.Add(pair % 2 == 0 ? (first, second) : (second, first));
     }
-    var ratio = Median(measured.Select(pair => pair.Theirs.CpuSeconds / pair.Ours.CpuSeconds));
+    var ratio = Machine.Median(measured.Select(pair => pair.Theirs.CpuSeconds / pair.Ours.CpuSeconds));
     smallest = Math.Min(smallest, ratio);
     Console.WriteLine($"{precision,-12}ours   {Spread(measured.Select(pair => pair.Ours))}, loss {measured[^1].Ours.Loss:f3}");
     Console.WriteLine($"            theirs {Spread(measured.Select(pair => pair.Theirs))}, loss {measured[^1].Theirs.Loss:f3}");
-    Console.WriteLine($"            ratio  {ratio:f3} {Range(measured.Select(pair => pair.Theirs.CpuSeconds / pair.Ours.CpuSeconds))}");
+    Console.WriteLine($"            ratio  {ratio:f3} {Machine.Range(measured.Select(pair => pair.Theirs.CpuSeconds / pair.Ours.CpuSeconds), "f3")}");
 }
 Console.WriteLine($"RATIO step {smallest:f3}");
 return 0;
@@ -56,24 +56,4 @@ int Option(string name, int otherwise) =>
     Array.IndexOf(args, name) is var at and >= 0 && at + 1 < args.Length && int.TryParse(args[at + 1], out var value) && value > 0 ? value : otherwise;
 
 static string Spread(IEnumerable<Measurement> runs) =>
-    $"{1e3 * Median(runs.Select(run => run.CpuSeconds)):f0} ms {Range(runs.Select(run => 1e3 * run.CpuSeconds), "f0")} (wall {1e3 * Median(runs.Select(run => run.WallSeconds)):f0} ms)";
-
-static string Range(IEnumerable<double> values, string format = "f3") =>
-    $"[{values.Min().ToString(format, CultureInfo.InvariantCulture)}, {values.Max().ToString(format, CultureInfo.InvariantCulture)}]";
-
-static double Median(IEnumerable<double> values)
-{
-    var sorted = values.Order().ToArray();
-    return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
-}
-
-static string CpuName() =>
-    File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[^1] ?? "unknown";
-
-static string Commit()
-{
-    using var git = Process.Start(new ProcessStartInfo("git", ["describe", "--always", "--dirty"]) { RedirectStandardOutput = true, RedirectStandardError = true });
-    var answer = git?.StandardOutput.ReadToEnd().Trim();
-    git?.WaitForExit(TimeSpan.FromSeconds(10));
-    return string.IsNullOrEmpty(answer) ? "unknown" : answer;
-}
+    $"{1e3 * Machine.Median(runs.Select(run => run.CpuSeconds)):f0} ms {Machine.Range(runs.Select(run => 1e3 * run.CpuSeconds), "f0")} (wall {1e3 * Machine.Median(runs.Select(run => run.WallSeconds)):f0} ms)";

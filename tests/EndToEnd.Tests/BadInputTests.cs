@@ -57,7 +57,8 @@ public sealed class BadInputTests(Workshop workshop)
     public async Task Folder_Empty_SaysSo()
     {
         Directory.CreateDirectory(workshop.In("empty"));
-        (await Command.RunAsync(workshop.Path, "pack", "--folder", "empty", "--output", "data/empty")).ShouldEndWith(BadRequest).ShouldSay(workshop.In("empty"));
+        (await Command.RunAsync(workshop.Path, "pack", "--folder", "empty", "--output", "data/empty")).ShouldEndWith(BadRequest)
+            .ShouldSay($"{workshop.In("empty")}: the folder is empty. Give a folder with images; it is searched with all its subfolders.");
     }
 
     [Fact]
@@ -72,7 +73,8 @@ public sealed class BadInputTests(Workshop workshop)
             }
         }
         await File.WriteAllBytesAsync(workshop.In("truncated.tar"), (await File.ReadAllBytesAsync(tar))[..6000]);
-        (await Command.RunAsync(workshop.Path, "pack", "--tars", "truncated.tar", "--output", "data/truncated")).ShouldEndWith(BadRequest).ShouldSay("truncated.tar");
+        (await Command.RunAsync(workshop.Path, "pack", "--tars", "truncated.tar", "--output", "data/truncated")).ShouldEndWith(BadRequest)
+            .ShouldSay($"{workshop.In("truncated.tar")}: the tar is cut off: it ends at byte 6000");
     }
 
     [Fact]

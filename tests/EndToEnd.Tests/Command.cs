@@ -116,6 +116,8 @@ internal sealed partial class Command : IAsyncDisposable
         {
             start.ArgumentList.Add(argument);
         }
+        // Its debugger's sockets would stay in the folder of temporary files when it is killed.
+        start.Environment["DOTNET_EnableDiagnostics"] = "0";
         return new Command(Process.Start(start)!, "darkmatter " + string.Join(' ', arguments));
     }
 

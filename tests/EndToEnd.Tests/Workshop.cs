@@ -17,6 +17,7 @@ public sealed class Workshop : IDisposable
 
     private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("darkmatter-e2e");
     private int runs;
+    private Task<Finished>? packed;
 
     public Workshop()
     {
@@ -61,6 +62,9 @@ public sealed class Workshop : IDisposable
 
     /// <summary>A run's name that no other test has.</summary>
     public string NewRun(string about) => $"{about}-{Interlocked.Increment(ref runs)}";
+
+    /// <summary>Packs the images, once.</summary>
+    internal async Task PackAsync() => (await (packed ??= Command.RunAsync(Path, "pack", "--recipe", "small.yaml"))).ShouldEndWith(0);
 
     public void Dispose() => folder.Delete(recursive: true);
 

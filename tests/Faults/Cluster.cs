@@ -16,85 +16,90 @@ internal sealed class Cluster : IAsyncDisposable
     private static readonly TimeSpan CallDeadline = TimeSpan.FromSeconds(5);
 
     private readonly Workshop _workshop;
-    private readonly string _host;
-    private readonly int _port;
     private readonly GrpcChannel _channel;
     private readonly Coordinator.CoordinatorClient _client;
     private readonly List<Command> _all = [];
+    private string[] _settings = [];
 
-    private Cluster(Workshop workshop, string about, string host)
+    public Cluster(Workshop workshop, string about, string host = "127.0.0.1")
     {
         _workshop = workshop;
-        _host = host;
-        _port = FreePort();
+        Port = FreePort();
         Run = workshop.NewRun(about);
-        _channel = GrpcChannel.ForAddress($"http://{host}:{_port}");
+        Url = $"http://{host}:{Port}";
+        _channel = GrpcChannel.ForAddress(Url);
         _client = new Coordinator.CoordinatorClient(_channel);
     }
 
     public string Run { get; }
 
+    /// <summary>The silo's port.</summary>
+    public int Port { get; }
+
+    /// <summary>The silo's address.</summary>
+    public string Url { get; }
+
+    /// <summary>What the run leaves on the disk.</summary>
     public string Folder => _workshop.In("out", Run);
+
+    /// <summary>What is written before a process's command, by its name: where and how it runs.</summary>
+    public Func<string, string> Before { get; init; } = _ => "";
+
+    /// <summary>More options of a trainer, by its name.</summary>
+    public Func<string, string> With { get; init; } = _ => "";
+
+    /// <summary>Where a trainer finds the silo, if not at <see cref="Url"/>.</summary>
+    public Func<string, string>? SiloFor { get; init; }
 
     public Command Silo { get; private set; } = null!;
 
     public Dictionary<string, Command> Trainers { get; } = [];
 
-    public string Url => $"http://{_host}:{_port}";
-
     /// <summary>Starts everything and waits until it trains.</summary>
-    /// <param name="workshop">Has the images and the recipe.</param>
-    /// <param name="about">What the run is for.</param>
     /// <param name="trainers">Trainers that it begins with.</param>
-    /// <param name="network">Machines of their own for the trainers; null: all on this one.</param>
     /// <param name="more">More options of <c>runs create</c>.</param>
-    public static async Task<Cluster> StartAsync(Workshop workshop, string about, int trainers, Namespaces? network = null, params string[] more)
+    public async Task StartAsync(int trainers, params string[] more)
     {
-        var cluster = new Cluster(workshop, about, network?.SiloAddress ?? "127.0.0.1");
-        try
-        {
-            (await Command.RunAsync(workshop.Path, "pack", "--recipe", "small.yaml")).ShouldEndWith(0);
-            await cluster.StartSiloAsync();
-            (await Command.RunAsync(workshop.Path,
-            [
-                "runs", "create", "--silo", cluster.Url, "--recipe", "small.yaml", "--run", cluster.Run, "--trainers", $"{trainers}",
-                "--set", "train.max_steps=1000000", "--set", "train.epochs=1000000", "--set", "train.checkpoint_every=50", .. more,
-            ])).ShouldEndWith(0);
-            for (var i = 0; i < trainers; i++)
-                cluster.StartTrainer($"trainer-{i}", network);
-            await cluster.UntilAsync(status => status.Step >= 20, "20 steps");
-            return cluster;
-        }
-        catch
-        {
-            await cluster.DisposeAsync();
-            throw;
-        }
+        await BeginAsync(trainers, more);
+        await UntilAsync(status => status.Step >= 20, "20 steps");
     }
+
+    /// <summary>Starts everything.</summary>
+    /// <param name="trainers">Trainers that it begins with.</param>
+    /// <param name="more">More options of <c>runs create</c>.</param>
+    public async Task BeginAsync(int trainers, params string[] more)
+    {
+        await _workshop.PackAsync();
+        await StartSiloAsync();
+        _settings =
+        [
+            "--trainers", $"{trainers}", "--set", "train.max_steps=1000000", "--set", "train.epochs=1000000", "--set", "train.checkpoint_every=50", .. more,
+        ];
+        (await CreateAsync()).ShouldEndWith(0);
+        for (var i = 0; i < trainers; i++)
+            StartTrainer($"trainer-{i}");
+    }
+
+    /// <summary>Tells the silo of the run, as a person would.</summary>
+    public Task<Finished> CreateAsync(params string[] more) =>
+        Command.RunAsync(_workshop.Path, ["runs", "create", "--silo", Url, "--recipe", "small.yaml", "--run", Run, .. _settings, .. more]);
 
     /// <summary>Starts the silo, or starts it again on its port with its state.</summary>
     public async Task StartSiloAsync()
     {
         var program = Path.Combine(Repository.Root, "artifacts", "bin", "Silo", "release", "darkmatter-silo");
-        Silo = Command.StartShell(_workshop.Path, string.Create(
-            CultureInfo.InvariantCulture, $"{program} --port {_port} --http-port 0 --bind 0.0.0.0 --state {Path.Combine(Folder, "silo")}"));
-        _all.Add(Silo);
+        Silo = Start("silo", string.Create(
+            CultureInfo.InvariantCulture, $"{program} --port {Port} --http-port 0 --bind 0.0.0.0 --state {Path.Combine(Folder, "silo")}"));
         await Silo.UntilAsync(() => Silo.Output.Contains("\"ready\"", StringComparison.Ordinal), "the silo is ready");
     }
 
-    /// <summary>Starts a trainer, on its own machine if there is a network.</summary>
-    public Command StartTrainer(string name, Namespaces? network = null)
-    {
-        var machine = network?.Machine(name);
-        var trainer = Command.StartShell(
-            _workshop.Path,
-            $"{machine?.Prefix}{Command.Executable} trainer --silo {Url} --run {Run} --name {name} --output {Folder} --threads 1 --host {machine?.Address ?? "127.0.0.1"}");
-        _all.Add(trainer);
-        Trainers[name] = trainer;
-        return trainer;
-    }
+    /// <summary>Starts a trainer.</summary>
+    public Command StartTrainer(string name) => Trainers[name] = Start(
+        name, $"{Command.Executable} trainer --silo {SiloFor?.Invoke(name) ?? Url} --run {Run} --name {name} --output {Folder} --threads 1 {With(name)}");
 
     public async Task<RunStatus> StatusAsync() => await _client.GetRunAsync(new GetRunRequest { Run = Run }, deadline: DateTime.UtcNow + CallDeadline);
+
+    public async Task<Ledger> LedgerAsync() => await _client.GetLedgerAsync(new GetRunRequest { Run = Run }, deadline: DateTime.UtcNow + CallDeadline);
 
     /// <summary>Waits for something to become true of the run. A silo that does not answer is asked again.</summary>
     public async Task<RunStatus> UntilAsync(Func<RunStatus, bool> condition, string what)
@@ -109,6 +114,8 @@ internal sealed class Cluster : IAsyncDisposable
                 if (condition(status))
                     return status;
                 last = $"{status.State}, generation {status.Generation}, step {status.Step}, {string.Join(' ', status.Members.Select(m => $"{m.Name}:{m.Rank}"))}: {status.Reason}";
+                if (status.State is RunState.Completed or RunState.Failed or RunState.Stopped)
+                    throw new InvalidOperationException($"the run ended before {what}: {last}\n{Story()}");
             }
             catch (RpcException e)
             {
@@ -121,22 +128,49 @@ internal sealed class Cluster : IAsyncDisposable
         throw new TimeoutException($"no {what} within {Command.Deadline.TotalSeconds:0} s; last seen: {last}\n{Story()}");
     }
 
+    /// <summary>Waits until the run is over.</summary>
+    public Task<RunStatus> UntilOverAsync() => UntilAsync(IsOver, "end of the run");
+
+    /// <summary>Waits until so many more steps are committed.</summary>
+    public Task<RunStatus> UntilStepAsync(long after) => UntilAsync(status => status.Step > after, $"step after {after}");
+
     /// <summary>Waits until this many trainers train in a generation after the one given, and made steps there.</summary>
     public Task<RunStatus> UntilTrainsAsync(int world, long afterGeneration, long afterStep) => UntilAsync(
-        status => status.State == RunState.Training && status.Generation > afterGeneration && status.Step > afterStep + 10
-            && status.Members.Count(member => member.Rank >= 0) == world,
+        status => status.State == RunState.Training && status.Generation > afterGeneration && status.Step > afterStep + 10 && Ranks(status) == world,
         $"{world} trainers in a generation after {afterGeneration} beyond step {afterStep + 10}");
 
-    /// <summary>Stops the run and has the ledger's verdict: proven, and so many steps rolled back.</summary>
+    /// <summary>Stops the run and has the ledger's verdict: proven.</summary>
     public async Task<JsonElement> ShouldBeProvenAsync()
     {
         await _client.StopRunAsync(new StopRunRequest { Run = Run, Reason = "seen enough" }, deadline: DateTime.UtcNow + CallDeadline);
-        await UntilAsync(status => status.State == RunState.Stopped, "end of the run");
+        (await UntilOverAsync()).State.ShouldBe(RunState.Stopped);
+        var verdict = await AuditAsync();
+        verdict.GetProperty("finished_epochs").GetInt64().ShouldBeGreaterThan(1);
+        return verdict;
+    }
+
+    /// <summary>The ledger's verdict: proven.</summary>
+    public async Task<JsonElement> AuditAsync()
+    {
         var audit = (await Command.RunAsync(_workshop.Path, "audit", Run, "--silo", Url, "--json")).ShouldEndWith(0);
         var verdict = JsonDocument.Parse(audit.Output).RootElement;
         verdict.GetProperty("verdict").GetString().ShouldBe("proven");
-        verdict.GetProperty("finished_epochs").GetInt64().ShouldBeGreaterThan(1);
         return verdict;
+    }
+
+    /// <summary>The same, and no step was trained twice.</summary>
+    public async Task ShouldBeProvenWithoutRollbackAsync() => (await ShouldBeProvenAsync()).GetProperty("rolled_back_steps").GetInt64().ShouldBe(0);
+
+    public static int Ranks(RunStatus status) => status.Members.Count(member => member.Rank >= 0);
+
+    public static bool IsOver(RunStatus status) => status.State is RunState.Completed or RunState.Failed or RunState.Stopped;
+
+    /// <summary>A port that nobody listens on.</summary>
+    public static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 
     public async ValueTask DisposeAsync()
@@ -146,14 +180,14 @@ internal sealed class Cluster : IAsyncDisposable
         _channel.Dispose();
     }
 
+    private Command Start(string name, string line)
+    {
+        var command = Command.StartShell(_workshop.Path, Before(name) + line);
+        _all.Add(command);
+        return command;
+    }
+
     private string Story() => string.Join('\n', Trainers.Select(t => $"--- {t.Key}\n{Tail(t.Value.Output + t.Value.Error)}").Append($"--- silo\n{Tail(Silo.Error)}"));
 
     private static string Tail(string text) => string.Join('\n', text.Split('\n').TakeLast(30));
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
 }

@@ -16,60 +16,29 @@ internal static class Soak
         var (seconds, seed) = (Number(arguments, "--seconds", 600), Number(arguments, "--seed", 1));
         var random = new Random(seed);
         using var workshop = new Workshop();
-        await using var cluster = await Cluster.StartAsync(workshop, "soak", Trainers);
+        await using var wires = new Wires(workshop, "soak", Trainers, port => new Proxy(port));
+        await wires.Cluster.StartAsync(Trainers);
         Console.WriteLine($"soak: {seconds} s, seed {seed}");
-        var (clock, faults) = (Stopwatch.StartNew(), 0);
+        var (clock, failures) = (Stopwatch.StartNew(), 0);
         while (clock.Elapsed.TotalSeconds < seconds)
         {
             await Task.Delay(TimeSpan.FromSeconds(2 + (6 * random.NextDouble())));
-            faults++;
-            await StrikeAsync(cluster, random, clock);
+            var strike = new Strike(
+                (StrikeKind)random.Next(Enum.GetValues<StrikeKind>().Length), $"trainer-{random.Next(Trainers)}", TimeSpan.FromSeconds(0.5 + (5 * random.NextDouble())));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds,6:0.0}  {strike}"));
+            await strike.HitAsync(wires);
+            failures++;
         }
 
-        var before = await cluster.UntilAsync(_ => true, "status");
-        await cluster.UntilTrainsAsync(Trainers, 0, before.Step);
-        var verdict = await cluster.ShouldBeProvenAsync();
+        var before = await wires.Cluster.UntilAsync(_ => true, "status");
+        await wires.Cluster.UntilTrainsAsync(Trainers, 0, before.Step);
+        var verdict = await wires.Cluster.ShouldBeProvenAsync();
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"soak: {faults} faults, {verdict.GetProperty("generations")} generations, {verdict.GetProperty("committed_steps")} steps, "
+            $"soak: {failures} failures, {verdict.GetProperty("generations")} generations, {verdict.GetProperty("committed_steps")} steps, "
             + $"{verdict.GetProperty("finished_epochs")} epochs, {verdict.GetProperty("rolled_back_steps")} steps rolled back"));
         Console.WriteLine($"VERDICT {verdict.GetProperty("verdict").GetString()}");
         return 0;
-    }
-
-    private static async Task StrikeAsync(Cluster cluster, Random random, Stopwatch clock)
-    {
-        var name = $"trainer-{random.Next(Trainers)}";
-        var trainer = cluster.Trainers[name];
-        void Say(string what) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{clock.Elapsed.TotalSeconds,6:0.0}  {what}"));
-        switch (random.Next(5))
-        {
-            case 0 or 1:
-                Say($"{name} is killed and started again");
-                trainer.Signal("KILL");
-                await trainer.FinishAsync();
-                cluster.StartTrainer(name);
-                break;
-            case 2:
-                var hang = TimeSpan.FromSeconds(0.5 + (5 * random.NextDouble()));
-                Say(string.Create(CultureInfo.InvariantCulture, $"{name} is stopped for {hang.TotalSeconds:0.0} s"));
-                trainer.Signal("STOP");
-                await Task.Delay(hang);
-                trainer.Signal("CONT");
-                break;
-            case 3:
-                Say($"{name} is drained and started again");
-                trainer.Signal("TERM");
-                await trainer.FinishAsync();
-                cluster.StartTrainer(name);
-                break;
-            default:
-                Say("the silo is killed and started again");
-                cluster.Silo.Signal("KILL");
-                await cluster.Silo.FinishAsync();
-                await cluster.StartSiloAsync();
-                break;
-        }
     }
 
     private static int Number(string[] arguments, string name, int otherwise)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
@@ -106,7 +107,7 @@ public sealed class PeerServer : IAsyncDisposable
     /// <exception cref="RpcException">FAILED_PRECONDITION: the generation is over. UNAVAILABLE: it did not come.</exception>
     internal async Task<GrpcCollective> FindAsync(long generation, CancellationToken cancellationToken)
     {
-        var deadline = DateTime.UtcNow + PeerTransport.GenerationPatience;
+        var asked = Stopwatch.GetTimestamp();
         while (true)
         {
             Task changed;
@@ -128,7 +129,7 @@ public sealed class PeerServer : IAsyncDisposable
 
             try
             {
-                var left = deadline - DateTime.UtcNow;
+                var left = PeerTransport.GenerationPatience - Stopwatch.GetElapsedTime(asked);
                 await changed.WaitAsync(left > TimeSpan.Zero ? left : TimeSpan.Zero, cancellationToken).ConfigureAwait(false);
             }
             catch (TimeoutException)

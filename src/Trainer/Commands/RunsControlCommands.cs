@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Commands.Local;
 using Grpc.Core;
@@ -70,10 +71,10 @@ internal static class RunsControlCommands
     private static async Task<RunStatus> EndedAsync(string url, RunStatus status, CancellationToken stop)
     {
         var screen = Output.OfProcess();
-        var deadline = DateTime.UtcNow + StopPatience;
+        var waiting = Stopwatch.StartNew();
         while (status.State is RunState.Waiting or RunState.Training or RunState.Paused)
         {
-            if (DateTime.UtcNow >= deadline)
+            if (waiting.Elapsed >= StopPatience)
             {
                 throw new CommandException(ExitCode.LostTrainer, $"run '{status.Run}' has not stopped after {StopPatience.TotalSeconds:0} s; 'darkmatter runs show {status.Run} --silo {url}' shows its trainers");
             }

@@ -62,6 +62,14 @@ public sealed class Azurite : IAsyncDisposable
             await Task.Delay(100, limit.Token);
     }
 
+    /// <summary>Sends it a signal: STOP makes it hang, CONT go on.</summary>
+    public void Signal(string signal)
+    {
+        using var kill = Process.Start("/bin/kill", ["-s", signal, _process!.Id.ToString(CultureInfo.InvariantCulture)]);
+        kill.WaitForExit(Patience).ShouldBeTrue();
+        kill.ExitCode.ShouldBe(0);
+    }
+
     /// <summary>SIGKILL.</summary>
     public void Kill()
     {

@@ -1,6 +1,4 @@
 using System.Buffers;
-using System.Diagnostics;
-using System.Globalization;
 using Azure.Core;
 using Azure.Core.Pipeline;
 using Azure.Storage.Blobs;
@@ -196,13 +194,13 @@ public sealed class CheckpointFaultTests(Places places)
     private sealed class SmallDisk : IDisposable
     {
         private readonly string _folder = Directory.CreateTempSubdirectory("small-disk-").FullName;
-        private readonly bool _mounted;
+        private readonly Tmpfs? _mounted;
 
         public SmallDisk(long bytes)
         {
-            _mounted = Try("mount", "-t", "tmpfs", "-o", string.Create(CultureInfo.InvariantCulture, $"size={bytes}"), "darkmatter-test", _folder);
+            _mounted = Tmpfs.TryMount(_folder, bytes);
             var folder = new FolderBlobs(Path.Combine(_folder, "checkpoints"));
-            Blobs = _mounted ? folder : new WatchedBlobs(folder, (operation, _, _) =>
+            Blobs = _mounted is not null ? folder : new WatchedBlobs(folder, (operation, _, _) =>
                 operation == "put" && new DirectoryInfo(_folder).EnumerateFiles("*", SearchOption.AllDirectories).Sum(f => f.Length) > bytes - 300_000
                     ? throw new IOException("No space left on device", hresult: 28)
                     : Task.CompletedTask);
@@ -212,24 +210,8 @@ public sealed class CheckpointFaultTests(Places places)
 
         public void Dispose()
         {
-            if (_mounted)
-                Try("umount", _folder).ShouldBeTrue();
+            _mounted?.Dispose();
             Directory.Delete(_folder, recursive: true);
-        }
-
-        private static bool Try(string program, params string[] arguments)
-        {
-            try
-            {
-                using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
-                process.StandardError.ReadToEnd();
-                process.WaitForExit();
-                return process.ExitCode == 0;
-            }
-            catch (System.ComponentModel.Win32Exception)
-            {
-                return false;
-            }
         }
     }
 }

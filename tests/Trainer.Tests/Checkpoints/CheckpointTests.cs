@@ -81,12 +81,12 @@ public sealed class CheckpointTests : IDisposable
             CheckpointFolder.Store(_folder),
             new SoloCheckpoints((_, _) => fail ? throw new TimeoutException("the silo is gone") : Task.CompletedTask),
             new CheckpointWriterOptions { Note = notes.Add }, new TensorSet([]), new TensorSet([]));
-        writer.Save(Progress(1)).ShouldBeTrue();
+        writer.Save(Attempts.Progress(1)).ShouldBeTrue();
         Should.Throw<CheckpointException>(writer.Complete).Message.ShouldContain("the silo is gone");
         notes.ShouldHaveSingleItem().ShouldContain("checkpoint of step 1");
         writer.Complete();
         fail = false;
-        writer.Save(Progress(2)).ShouldBeTrue();
+        writer.Save(Attempts.Progress(2)).ShouldBeTrue();
         writer.Complete();
         CheckpointFolder.All(_folder).Select(c => c.Step).ShouldBe([1, 2], "what was written stays, published or not");
     }
@@ -152,20 +152,6 @@ public sealed class CheckpointTests : IDisposable
         Directory.CreateDirectory(Path.Combine(_folder, "checkpoints", "9"));
         CheckpointFolder.All(_folder).Select(c => c.Step).ShouldBe([2]);
     }
-
-    private static TrainingProgress Progress(long step) => new()
-    {
-        Run = "test",
-        Step = step,
-        TotalSteps = 10,
-        Planned = true,
-        TrainedSeconds = 1,
-        GlobalBatch = 12,
-        LanePositions = [step],
-        Seed = 0,
-        RandomState = "",
-        Method = "simclr",
-    };
 
     private static RecordedSession Train(TrainOptions options, int world)
     {

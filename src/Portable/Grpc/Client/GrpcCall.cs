@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.IO.Pipelines;
 using System.Net;
 using Grpc.Common;
@@ -25,6 +26,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
     private readonly TaskCompletionSource<Metadata> _headers = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<Outcome> _outcome = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _gate = new();
+    private readonly TimeSpan _allowed;
+    private readonly long _began = Stopwatch.GetTimestamp();
     private Timer? _deadline;
     private CancellationTokenRegistration _cancellation;
     private HttpResponseMessage? _response;
@@ -39,6 +42,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
         channel.Started(this);
         Observe(_headers.Task);
         _cancellation = options.CancellationToken.UnsafeRegister(static call => ((GrpcCall<TRequest, TResponse>)call!).CancelByToken(), this);
+        // The moment that the caller named becomes a span at once: a clock that is set later does not move it.
+        _allowed = options.Deadline is { } deadline && deadline != DateTime.MaxValue ? deadline - DateTime.UtcNow : TimeSpan.MaxValue;
         StartDeadline();
     }
 
@@ -196,9 +201,9 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
         request.Headers.TryAddWithoutValidation("te", "trailers");
         request.Headers.TryAddWithoutValidation("user-agent", "grpc-dotnet-portable");
         request.Headers.TryAddWithoutValidation(Wire.AcceptEncodingHeader, Wire.Identity);
-        if (_options.Deadline is { } deadline && deadline != DateTime.MaxValue)
+        if (_allowed != TimeSpan.MaxValue)
         {
-            request.Headers.TryAddWithoutValidation(Wire.TimeoutHeader, Wire.EncodeTimeout(Remaining(deadline)));
+            request.Headers.TryAddWithoutValidation(Wire.TimeoutHeader, Wire.EncodeTimeout(Remaining));
         }
 
         foreach (var entry in _options.Headers ?? Metadata.Empty)
@@ -214,12 +219,12 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
 
     private void StartDeadline()
     {
-        if (_options.Deadline is not { } deadline || deadline == DateTime.MaxValue)
+        if (_allowed == TimeSpan.MaxValue)
         {
             return;
         }
 
-        if (deadline.Kind == DateTimeKind.Local)
+        if (_options.Deadline!.Value.Kind == DateTimeKind.Local)
         {
             throw new ArgumentException("A deadline is a moment in UTC: use DateTime.UtcNow + the time allowed.");
         }
@@ -231,7 +236,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
     /// <summary>Ends the call if its deadline has passed, else looks again then. A timer may fire early, and cannot wait for more than 49 days.</summary>
     private void CheckDeadline()
     {
-        var remaining = Remaining(_options.Deadline!.Value);
+        var remaining = Remaining;
         if (remaining <= TimeSpan.Zero)
         {
             End(new Status(StatusCode.DeadlineExceeded, $"{_method.FullName} did not finish before its deadline."), new Metadata());
@@ -250,7 +255,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IDisposable
         }
     }
 
-    private static TimeSpan Remaining(DateTime deadline) => deadline - DateTime.UtcNow;
+    private TimeSpan Remaining => _allowed - Stopwatch.GetElapsedTime(_began);
 
     private static void Observe(Task task) => task.ContinueWith(
         static faulted => _ = faulted.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);

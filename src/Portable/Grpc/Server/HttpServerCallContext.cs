@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Grpc.Common;
 using Grpc.Core;
 using Microsoft.AspNetCore.Http;
@@ -45,6 +46,8 @@ internal sealed class HttpServerCallContext(HttpContext http, string method) : S
     protected override WriteOptions? WriteOptionsCore { get; set; }
 
     private DateTime _deadline = DateTime.MaxValue;
+    private TimeSpan _allowed;
+    private long _began;
 
     /// <summary>Reads the deadline and starts to watch it.</summary>
     public void Start()
@@ -61,6 +64,7 @@ internal sealed class HttpServerCallContext(HttpContext http, string method) : S
 
         var now = DateTime.UtcNow;
         _deadline = timeout < DateTime.MaxValue - now ? now + timeout : DateTime.MaxValue;
+        (_allowed, _began) = (timeout, Stopwatch.GetTimestamp());
         _cancellation = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted);
         _timer = new Timer(static context => ((HttpServerCallContext)context!).CheckDeadline(), this, Timeout.Infinite, Timeout.Infinite);
         CheckDeadline();
@@ -142,7 +146,7 @@ internal sealed class HttpServerCallContext(HttpContext http, string method) : S
 
     private void CheckDeadline()
     {
-        var remaining = _deadline - DateTime.UtcNow;
+        var remaining = _allowed - Stopwatch.GetElapsedTime(_began);
         if (remaining > TimeSpan.Zero)
         {
             try

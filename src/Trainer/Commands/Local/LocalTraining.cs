@@ -41,19 +41,19 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
     /// <param name="recipe">The recipe the run was started with.</param>
     /// <param name="catalog">Its dataset.</param>
     /// <param name="resumeFrom">A checkpoint to go on from, or null.</param>
-    /// <param name="trainUntil">When training should be over; null for no limit.</param>
+    /// <param name="timeLeft">The time from now in which training should be over; null for no limit.</param>
     /// <param name="stop">Cancelled to stop gracefully, with a checkpoint.</param>
     /// <returns>The run's final status.</returns>
     /// <exception cref="CommandException">It did not complete.</exception>
-    public async Task<RunStatus> RunAsync(ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, DateTime? trainUntil, CancellationToken stop)
+    public async Task<RunStatus> RunAsync(ResolvedRecipe recipe, Catalog catalog, (long Step, string Path)? resumeFrom, Func<TimeSpan>? timeLeft, CancellationToken stop)
     {
         await using var silo = await LocalSilo.StartAsync(folder, request.Port, stop);
         output.Line($"silo       process {silo.Process.Id}, {silo.Address}, status page {silo.WebAddress}");
         try
         {
             minTrainers = recipe.Recipe.Local.MinTrainers;
-            status = await CreateRunAsync(silo, recipe, catalog, resumeFrom, trainUntil is not null, stop);
-            StartTrainers(silo, recipe.Recipe, trainUntil);
+            status = await CreateRunAsync(silo, recipe, catalog, resumeFrom, timeLeft is not null, stop);
+            StartTrainers(silo, recipe.Recipe, timeLeft);
             return await FollowAsync(silo, stop);
         }
         finally
@@ -91,7 +91,7 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
         }
     }
 
-    private void StartTrainers(LocalSilo silo, Recipe recipe, DateTime? trainUntil)
+    private void StartTrainers(LocalSilo silo, Recipe recipe, Func<TimeSpan>? timeLeft)
     {
         var threads = recipe.Local.ThreadsPerTrainer(request.Trainers, Environment.ProcessorCount);
         var count = threads.ToString(CultureInfo.InvariantCulture);
@@ -112,9 +112,9 @@ internal sealed class LocalTraining(PretrainRequest request, RunFolder folder, O
                 "trainer", "--silo", silo.Address, "--run", request.Run, "--name", name, "--output", folder.Path,
                 "--threads", count, "--child-of", folder.Path,
             ];
-            if (trainUntil is { } moment)
+            if (timeLeft is not null)
             {
-                arguments.AddRange(["--train-until", moment.ToString("O", CultureInfo.InvariantCulture)]);
+                arguments.AddRange(["--train-for", timeLeft().TotalSeconds.ToString("R", CultureInfo.InvariantCulture)]);
             }
             if (request.RecordKeys is { } keys)
             {

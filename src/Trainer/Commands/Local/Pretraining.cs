@@ -41,10 +41,10 @@ internal sealed class Pretraining(PretrainRequest request, Output output)
         (long Step, string Path)? resumeFrom = manifest is null ? null : (manifest.Progress.Step, checkpoints.PathOf(manifest.Progress.Step));
         Introduce(recipe.Recipe, catalog, folder, resumeFrom, whole);
 
-        DateTime? trainUntil = plan is null ? null : DateTime.UtcNow + (plan.TrainUntil - clock.Elapsed);
+        Func<TimeSpan>? timeLeft = plan is null ? null : () => plan.TrainUntil - clock.Elapsed;
         var status = manifest is { Progress: { } progress } && progress.Step >= progress.TotalSteps
             ? NothingToTrain(progress)
-            : await new LocalTraining(request, folder, output).RunAsync(running, catalog, resumeFrom, trainUntil, stop);
+            : await new LocalTraining(request, folder, output).RunAsync(running, catalog, resumeFrom, timeLeft, stop);
         using var trained = await checkpoints.OpenNewestWholeAsync(output.Line, stop)
             ?? throw new CommandException(ExitCode.Failed, $"run '{request.Run}' completed without a checkpoint in {checkpoints.Location}; its logs say more");
         var finishing = new Finishing(request, folder, output);

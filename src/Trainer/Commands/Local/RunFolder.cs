@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using DarkMatter.Trainer.Recipes;
 
@@ -170,7 +171,7 @@ internal sealed class RunFolder : IDisposable
     /// <summary>Children of an owner that was killed notice within seconds; until they are gone, their silo still holds its state.</summary>
     private void WaitForOldChildren()
     {
-        var deadline = DateTime.UtcNow + OldChildrenPatience;
+        var waiting = Stopwatch.StartNew();
         while (true)
         {
             try
@@ -180,7 +181,7 @@ internal sealed class RunFolder : IDisposable
             }
             catch (IOException e)
             {
-                if (DateTime.UtcNow > deadline)
+                if (waiting.Elapsed > OldChildrenPatience)
                 {
                     throw new CommandException(ExitCode.BadRequest,
                         $"processes of an earlier run still live in {Path} after {OldChildrenPatience.TotalSeconds:0} s; find them with 'ps ax | grep darkmatter' and end them", e);

@@ -19,6 +19,8 @@ public sealed class KeyLog(string path) : IDisposable
             writer.Write(key);
         }
         writer.WriteLine();
+        // A trainer that is killed has told of every step that it took part in.
+        writer.Flush();
     }
 
     /// <inheritdoc/>

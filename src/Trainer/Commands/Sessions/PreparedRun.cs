@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using DarkMatter.Data;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Checkpoints;
@@ -18,6 +19,7 @@ internal sealed class PreparedRun : IDisposable
     private readonly Recipe recipe;
     private readonly string dataset;
     private readonly TrainOptions train;
+    private readonly Stopwatch clock = Stopwatch.StartNew();
 
     private PreparedRun(TrainerProcessOptions options, Recipe recipe, string dataset, TrainOptions train)
     {
@@ -81,7 +83,7 @@ internal sealed class PreparedRun : IDisposable
         FirstLane = assignment.Lanes[0],
         Lanes = assignment.Lanes.Count,
         TotalSteps = assignment.TotalSteps > 0 ? assignment.TotalSteps : train.TotalSteps,
-        Budget = assignment.TotalSteps > 0 ? null : BudgetFrom(DateTime.UtcNow),
+        Budget = assignment.TotalSteps > 0 ? null : Budget,
         ResumeFrom = assignment.CheckpointPath.Length > 0 ? assignment.CheckpointPath : null,
         ResumeStep = assignment.CheckpointStep,
         ResumeGeneration = assignment.CheckpointGeneration,
@@ -115,13 +117,17 @@ internal sealed class PreparedRun : IDisposable
     /// <inheritdoc/>
     public void Dispose() => State.Dispose();
 
-    private TimeSpan? BudgetFrom(DateTime now)
+    /// <summary>The time that is left for training.</summary>
+    private TimeSpan? Budget
     {
-        if (options.TrainUntil is not { } until)
+        get
         {
-            return recipe.Train.Budget;
+            if (options.TrainFor - clock.Elapsed is not { } left)
+            {
+                return recipe.Train.Budget;
+            }
+            left = left > LeastBudget ? left : LeastBudget;
+            return recipe.Train.Budget < left ? recipe.Train.Budget : left;
         }
-        var left = until - now > LeastBudget ? until - now : LeastBudget;
-        return recipe.Train.Budget < left ? recipe.Train.Budget : left;
     }
 }

@@ -28,7 +28,7 @@ public sealed class TrainerProcess(TrainerProcessOptions options)
             Run = options.Run,
             Name = options.Name,
             Incarnation = Guid.NewGuid().ToString("N"),
-            Address = peers.Address,
+            Address = options.Advertise?.GetLeftPart(UriPartial.Authority) ?? peers.Address,
             ProcessId = Environment.ProcessId,
         };
         await using var banks = new SiloBankFeed(new Protocol.Banks.BanksClient(channel), options.Run, Note);

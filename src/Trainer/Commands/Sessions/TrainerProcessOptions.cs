@@ -21,14 +21,17 @@ public sealed record TrainerProcessOptions
     /// <summary>The port peers reach it at; 0 for any free one.</summary>
     public int Port { get; init; }
 
+    /// <summary>What peers are told instead of <see cref="Host"/> and <see cref="Port"/>; null: these.</summary>
+    public Uri? Advertise { get; init; }
+
     /// <summary>Threads to compute with; 0 for one per core.</summary>
     public int Threads { get; init; }
 
     /// <summary>The dataset's folder on this machine; null for where the recipe says.</summary>
     public string? Dataset { get; init; }
 
-    /// <summary>When training should be over (UTC), besides the recipe's budget; null for no limit.</summary>
-    public DateTime? TrainUntil { get; init; }
+    /// <summary>How long training may go on from now, besides the recipe's budget; null for no limit.</summary>
+    public TimeSpan? TrainFor { get; init; }
 
     /// <summary>A file that gets the samples' keys of each step; null for none.</summary>
     public string? RecordKeys { get; init; }

@@ -16,8 +16,8 @@ public sealed class StepLogTests : IDisposable
     {
         Write(1..4);
         System.IO.File.AppendAllText(File, "4,1.0,0.");                           // it died in the middle of a row
-        using (var log = StepLog.Open(File, startStep: 6, Reports(1..7)))
-            log.Write(Report(7));
+        using (var log = StepLog.Open(File, startStep: 6, ReportsOf(1..7)))
+            log.Write(Reports.Of(7));
         Steps().ShouldBe([1, 2, 3, 4, 5, 6, 7]);
     }
 
@@ -25,8 +25,8 @@ public sealed class StepLogTests : IDisposable
     public void Open_AtAnEarlierStep_CutsWhatWillBeRepeated()
     {
         Write(1..10);
-        using (var log = StepLog.Open(File, startStep: 5, Reports(1..10)))
-            log.Write(Report(6));
+        using (var log = StepLog.Open(File, startStep: 5, ReportsOf(1..10)))
+            log.Write(Reports.Of(6));
         Steps().ShouldBe([1, 2, 3, 4, 5, 6]);
     }
 
@@ -35,7 +35,7 @@ public sealed class StepLogTests : IDisposable
     {
         Write(1..10);
         var before = System.IO.File.ReadAllText(File);
-        StepLog.Open(File, startStep: 9, Reports(1..10)).Dispose();
+        StepLog.Open(File, startStep: 9, ReportsOf(1..10)).Dispose();
         System.IO.File.ReadAllText(File).ShouldBe(before);
     }
 
@@ -50,27 +50,12 @@ public sealed class StepLogTests : IDisposable
     private void Write(Range steps)
     {
         using var log = StepLog.Open(File, startStep: 0);
-        foreach (var report in Reports(steps))
+        foreach (var report in ReportsOf(steps))
             log.Write(report);
     }
 
     private IEnumerable<long> Steps() => StepLog.Read(File).Select(row => row.Step);
 
-    private static IEnumerable<StepReport> Reports(Range steps) =>
-        Enumerable.Range(steps.Start.Value, steps.End.Value - steps.Start.Value).Select(step => Report(step));
-
-    private static StepReport Report(long step) => new()
-    {
-        Step = step,
-        TotalSteps = 100,
-        Loss = 1,
-        LearningRate = 0.1,
-        Elapsed = TimeSpan.FromSeconds(1),
-        ImagesPerSecond = 1,
-        DataWait = TimeSpan.Zero,
-        ExposedCommunication = TimeSpan.Zero,
-        EmbeddingStd = 0.1,
-        SamplesDigest = 0,
-        Keys = [],
-    };
+    private static IEnumerable<StepReport> ReportsOf(Range steps) =>
+        Enumerable.Range(steps.Start.Value, steps.End.Value - steps.Start.Value).Select(step => Reports.Of(step));
 }

@@ -30,13 +30,13 @@ public sealed class TrainerSessionTests
 
         trainer.Session.Enter(Third);
         trainer.Session.GenerationBegan(Began(start: 4));
-        trainer.Session.StepApplied(Step(5));
+        trainer.Session.StepApplied(Reports.Of(5));
         (await first.HearAsync()).GenerationBegan.StartStep.ShouldBe(4);
         var applied = (await first.HearAsync()).StepApplied;
         (applied.Generation, applied.Step, applied.SamplesDigest).ShouldBe((3, 5, 55ul));
         first.End(StatusCode.Unavailable, "stopping");
 
-        trainer.Session.StepApplied(Step(6));
+        trainer.Session.StepApplied(Reports.Of(6));
         var second = await silo.NextStreamAsync();
         var again = (await second.HearAsync()).Join;
         (again.Incarnation, again.Generation).ShouldBe((join.Incarnation, 3));
@@ -55,7 +55,7 @@ public sealed class TrainerSessionTests
         await using var silo = await FakeSilo.StartAsync();
         await using var trainer = new Trainer(silo.Address);
         trainer.Session.Enter(Third);
-        trainer.Session.StepApplied(Step(9));
+        trainer.Session.StepApplied(Reports.Of(9));
         (await silo.NextStreamAsync()).End(StatusCode.Aborted, "t counts as lost");
         var second = await silo.NextStreamAsync();
         var join = (await second.HearAsync()).Join;
@@ -93,7 +93,7 @@ public sealed class TrainerSessionTests
         await using var trainer = new Trainer(silo.Address, Fast with { SiloPatience = TimeSpan.FromMilliseconds(300) });
         await silo.NextStreamAsync();
         trainer.Session.Enter(Third);
-        trainer.Session.StepApplied(Step(7));
+        trainer.Session.StepApplied(Reports.Of(7));
         await silo.DisposeAsync();
         var end = trainer.Session.Orders.Take().ShouldBeOfType<Order.End>();
         end.ExitCode.ShouldBe(ExitCode.LostSilo);
@@ -116,7 +116,7 @@ public sealed class TrainerSessionTests
         await using var trainer = new Trainer(first.Address);
         await first.NextStreamAsync();
         trainer.Session.Enter(Third);
-        trainer.Session.StepApplied(Step(12));
+        trainer.Session.StepApplied(Reports.Of(12));
         await first.DisposeAsync();
         var leaving = trainer.Session.LeaveAsync(new Leaving { Generation = 3, Step = 12, Completed = true, Reason = "done" }, Collectives.World.Patience);
         await using var second = await FakeSilo.StartAsync(first.Port);
@@ -170,21 +170,6 @@ public sealed class TrainerSessionTests
         HealedBytes = 0,
         HealTime = TimeSpan.Zero,
         Lineage = [],
-    };
-
-    private static StepReport Step(long step) => new()
-    {
-        Step = step,
-        TotalSteps = 100,
-        Loss = 1,
-        LearningRate = 0.1,
-        Elapsed = TimeSpan.FromSeconds(1),
-        ImagesPerSecond = 1,
-        DataWait = TimeSpan.Zero,
-        ExposedCommunication = TimeSpan.Zero,
-        EmbeddingStd = 0.1,
-        SamplesDigest = 11 * (ulong)step,
-        Keys = [],
     };
 
     private sealed class Trainer : IAsyncDisposable
