@@ -22,8 +22,9 @@ public sealed partial class ClockFaultTests(Workshop workshop)
         }
 
         (silo.Ahead, first.Ahead) = (TimeSpan.FromDays(2), TimeSpan.FromDays(-2));
+        var joins = await cluster.StatusAsync();
         cluster.StartTrainer("trainer-2");
-        await cluster.UntilTrainsAsync(3, before.Generation, before.Step);
+        await cluster.UntilTrainsAsync(3, before.Generation, joins.Step);
         await cluster.ShouldBeProvenWithoutRollbackAsync();
         var beganAt = (await cluster.LedgerAsync()).Generations.Last(generation => generation.Began).BeganUnixMs;
         (DateTimeOffset.FromUnixTimeMilliseconds(beganAt) - DateTimeOffset.UtcNow).TotalDays.ShouldBe(2, 0.1, "the silo's clock did jump");
