@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using DarkMatter.Bench;
 using DarkMatter.Checkpoint.Bench;
