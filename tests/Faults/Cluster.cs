@@ -134,10 +134,14 @@ internal sealed class Cluster : IAsyncDisposable
     /// <summary>Waits until so many more steps are committed.</summary>
     public Task<RunStatus> UntilStepAsync(long after) => UntilAsync(status => status.Step > after, $"step after {after}");
 
-    /// <summary>Waits until this many trainers train in a generation after the one given, and made steps there.</summary>
-    public Task<RunStatus> UntilTrainsAsync(int world, long afterGeneration, long afterStep) => UntilAsync(
-        status => status.State == RunState.Training && status.Generation > afterGeneration && status.Step > afterStep + 10 && Ranks(status) == world,
-        $"{world} trainers in a generation after {afterGeneration} beyond step {afterStep + 10}");
+    /// <summary>Waits until this many trainers train in a generation after the one given, beyond the step given, and made steps there.</summary>
+    public async Task<RunStatus> UntilTrainsAsync(int world, long afterGeneration, long afterStep)
+    {
+        bool Trains(RunStatus status) => status.State == RunState.Training && status.Generation > afterGeneration && Ranks(status) == world;
+        var formed = await UntilAsync(Trains, $"generation of {world} trainers after {afterGeneration}");
+        var step = Math.Max(formed.Step, afterStep) + 5;
+        return await UntilAsync(status => Trains(status) && status.Step > step, $"step after {step} of {world} trainers");
+    }
 
     /// <summary>Stops the run and has the ledger's verdict: proven.</summary>
     public async Task<JsonElement> ShouldBeProvenAsync()
