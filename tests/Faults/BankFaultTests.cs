@@ -11,9 +11,9 @@ public sealed class BankFaultTests(Workshop workshop)
     [Fact]
     public async Task TrainerReplacedAndSiloRestarted_TheSilosQueueIsThatOfTheCheckpoint()
     {
-        await using var cluster = await Cluster.StartAsync(
-            workshop, "bank", 2, null,
-            "--set", "method.name=moco", "--set", "method.queue=480", "--set", "method.shuffle_groups=4", "--set", "train.hash_every=1");
+        await using var cluster = new Cluster(workshop, "bank");
+        await cluster.StartAsync(
+            2, "--set", "method.name=moco", "--set", "method.queue=480", "--set", "method.shuffle_groups=4", "--set", "train.hash_every=1");
         var before = await cluster.StatusAsync();
         cluster.Trainers["trainer-1"].Signal("KILL");
         var alone = await cluster.UntilTrainsAsync(1, before.Generation, before.Step);
@@ -23,7 +23,7 @@ public sealed class BankFaultTests(Workshop workshop)
         cluster.Silo.Signal("KILL");
         await cluster.Silo.FinishAsync();
         await cluster.StartSiloAsync();
-        await cluster.UntilAsync(status => status.Step > both.Step + 20, "20 more steps");
+        await cluster.UntilStepAsync(both.Step + 20);
 
         using var channel = GrpcChannel.ForAddress(cluster.Url);
         var reader = new BankReader(new Protocol.Banks.BanksClient(channel), cluster.Run, "queue");

@@ -105,7 +105,7 @@ internal sealed class Cluster : IAsyncDisposable
     public async Task<RunStatus> UntilAsync(Func<RunStatus, bool> condition, string what)
     {
         var clock = Stopwatch.StartNew();
-        var last = "the silo did not answer";
+        var (last, wasLive) = ("the silo did not answer", false);
         while (clock.Elapsed < Command.Deadline)
         {
             try
@@ -114,8 +114,9 @@ internal sealed class Cluster : IAsyncDisposable
                 if (condition(status))
                     return status;
                 last = $"{status.State}, generation {status.Generation}, step {status.Step}, {string.Join(' ', status.Members.Select(m => $"{m.Name}:{m.Rank}"))}: {status.Reason}";
-                if (status.State is RunState.Completed or RunState.Failed or RunState.Stopped)
+                if (IsOver(status) && wasLive)
                     throw new InvalidOperationException($"the run ended before {what}: {last}\n{Story()}");
+                wasLive |= !IsOver(status);
             }
             catch (RpcException e)
             {
