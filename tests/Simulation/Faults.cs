@@ -81,7 +81,7 @@ internal sealed class Faults(World world)
         if (victims.Count < 3 || world.Trainers.Any(trainer => trainer.Memory.Tainted))
             return;
         var victim = victims[world.Random.Next(victims.Count)];
-        Say($"a bit flips in the memory of {victim.Name}");
+        Say($"{victim.Name} computes wrongly");
         victim.Taint((ulong)world.Random.Next(1, 64));
         if (world.Random.Next(4) == 0)
             RestartSilo(0.1, 2);

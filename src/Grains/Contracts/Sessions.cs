@@ -271,6 +271,10 @@ public sealed record MemberReport
     /// <summary>The newest look at the embeddings, of rank 0: <c>healthy</c>, <c>warning: …</c>, <c>collapsed: …</c>; empty before.</summary>
     [Id(23)]
     public string Health { get; init; } = "";
+
+    /// <summary>Grows while its generation prepares itself: copies state, reads a checkpoint.</summary>
+    [Id(24)]
+    public long Progress { get; init; }
 }
 
 /// <summary>Steps of a state that were made in one generation.</summary>

@@ -35,7 +35,7 @@ public static class Accusations
         {
             return Again(
                 members, options, seated, null,
-                $"Generation {members.Generation} had not begun after {RosterText.Seconds(options.BeginTimeout)}, and none of its trainers says why.");
+                $"Generation {members.Generation} had not begun after {RosterText.Seconds(options.BeginTimeout)} without progress, and none of its trainers says why.");
         }
 
         if (accusers.IsEmpty || now - accusers[0].AccusedAt < options.AccusationGrace)

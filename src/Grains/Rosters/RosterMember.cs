@@ -39,6 +39,9 @@ public sealed record RosterMember
     /// <summary>Updates applied in its memory, whatever generation made them, as it said last; −1 when it holds no state.</summary>
     public long Held { get; init; } = -1;
 
+    /// <summary>Grows while its generation prepares itself.</summary>
+    public long Progress { get; init; }
+
     /// <summary>It can take a place.</summary>
     public bool Prepared { get; init; }
 

@@ -35,7 +35,7 @@ public sealed record RosterMembers
     /// <summary>One was formed since the run was created or resumed: the wanted world is waited for no longer.</summary>
     public bool Formed { get; init; }
 
-    /// <summary>When the newest was.</summary>
+    /// <summary>When the newest was, or when one of its members last made progress with preparing it.</summary>
     public TimeSpan FormedAt { get; init; }
 
     /// <summary>The newest generation's ranks agreed on a state.</summary>
@@ -155,10 +155,12 @@ public sealed record RosterMembers
             SavesFirst = before.SavesFirst || (news.Draining && !before.Draining && State != RunState.Training),
             Step = ofNow || !before.Seated ? Math.Max(before.Step, news.Step) : before.Step,
             Held = news.Held,
+            Progress = news.Progress,
             Accuses = accusesFirst ? news.Accuses : before.Accuses,
             AccusedAt = accusesFirst ? now : before.AccusedAt,
         };
-        return this with { All = All.Replace(before, after) };
+        bool prepares = ofNow && before.Seated && !Began && news.Progress > before.Progress;
+        return this with { All = All.Replace(before, after), FormedAt = prepares ? now : FormedAt };
     }
 
     /// <summary>The members once the newest generation's ranks agreed on a state.</summary>

@@ -49,8 +49,8 @@ public sealed record RosterOptions
     public int FruitlessGenerations { get; init; } = 10;
 
     /// <summary>
-    /// How long a generation may take to begin: to connect, agree, and copy the state. Default 10 min, for the state of a large model over a slow
-    /// network; at least 10 s. It is the last resort against a trainer that hangs and still beats.
+    /// How long a generation may take to begin, to connect, agree, and copy the state, without a sign of progress. Default 10 min; at least 10 s. It is
+    /// the last resort against a trainer that hangs and still beats.
     /// </summary>
     [Id(10)]
     public TimeSpan BeginTimeout { get; init; } = TimeSpan.FromMinutes(10);

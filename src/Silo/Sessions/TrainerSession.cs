@@ -83,7 +83,7 @@ internal sealed partial class TrainerSession
             {
                 case TrainerMessage.KindOneofCase.Heartbeat:
                     NoLaterThanOurs(message.Heartbeat.Generation);
-                    _known = _known with { Held = message.Heartbeat.Step };
+                    _known = _known with { Held = message.Heartbeat.Step, Progress = message.Heartbeat.Progress };
                     Tell(new SiloMessage { HeartbeatAck = new HeartbeatAck { Generation = _known.Generation } });
                     return false;
 

@@ -56,7 +56,8 @@ internal static class CheckpointContents
     }
 
     /// <summary>Checks a checkpoint, file by file, and copies the files to a folder if one is given.</summary>
-    public static async Task<CheckpointManifest> VerifyAsync(ICheckpointBlobs blobs, string folder, string? copyTo, CancellationToken cancellationToken)
+    public static async Task<CheckpointManifest> VerifyAsync(
+        ICheckpointBlobs blobs, string folder, string? copyTo, CancellationToken cancellationToken, Action? progressed = null)
     {
         var path = PathOf(blobs, folder);
         var manifest = await ReadManifestAsync(blobs, folder, cancellationToken);
@@ -64,11 +65,12 @@ internal static class CheckpointContents
             throw Bad(path, $"its manifest names '{file.Name}', which is not a plain file name");
         CheckComplete(path, manifest);
         foreach (var file in manifest.Files)
-            await VerifyFileAsync(blobs, folder, file, copyTo is null ? null : Path.Combine(copyTo, file.Name), cancellationToken);
+            await VerifyFileAsync(blobs, folder, file, copyTo is null ? null : Path.Combine(copyTo, file.Name), progressed, cancellationToken);
         return manifest;
     }
 
-    private static async Task VerifyFileAsync(ICheckpointBlobs blobs, string folder, CheckpointFile file, string? copy, CancellationToken cancellationToken)
+    private static async Task VerifyFileAsync(
+        ICheckpointBlobs blobs, string folder, CheckpointFile file, string? copy, Action? progressed, CancellationToken cancellationToken)
     {
         var (path, name) = (PathOf(blobs, folder), $"{folder}/{file.Name}");
         if (await blobs.FindAsync(name, cancellationToken) is not { } blob)
@@ -89,6 +91,7 @@ internal static class CheckpointContents
                 sha.AppendData(piece.Span);
                 output?.Write(piece.Span);
                 offset += read;
+                progressed?.Invoke();
             }
         }
         catch (FileNotFoundException e)

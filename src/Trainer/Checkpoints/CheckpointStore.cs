@@ -109,10 +109,14 @@ public sealed class CheckpointStore(ICheckpointBlobs blobs) : IDisposable
     public Task<CheckpointManifest> VerifyAsync(long step, CancellationToken cancellationToken) =>
         CheckpointContents.VerifyAsync(blobs, FolderOf(step), copyTo: null, cancellationToken);
 
-    /// <summary>Verifies a checkpoint and makes its files readable here: where they lie, or as copies that are deleted on disposal.</summary>
+    /// <summary>
+    /// Verifies a checkpoint and makes its files readable here: where they lie, or as copies that are deleted on disposal. <c>progressed</c> is
+    /// called whenever some bytes have come.
+    /// </summary>
     /// <exception cref="CheckpointException">Something is missing, changed, or from a newer program.</exception>
     /// <exception cref="IOException">The place cannot be reached, or there is no room for the copies.</exception>
-    public Task<OpenCheckpoint> OpenAsync(long step, CancellationToken cancellationToken) => OpenCheckpoint.OpenAsync(blobs, FolderOf(step), cancellationToken);
+    public Task<OpenCheckpoint> OpenAsync(long step, CancellationToken cancellationToken, Action? progressed = null) =>
+        OpenCheckpoint.OpenAsync(blobs, FolderOf(step), cancellationToken, progressed);
 
     /// <summary>Opens the newest checkpoint that is whole; null when there is none.</summary>
     /// <param name="note">Told of each one that is passed over, and why.</param>

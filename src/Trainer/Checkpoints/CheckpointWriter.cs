@@ -75,6 +75,9 @@ public sealed class CheckpointWriter : IDisposable
     /// </summary>
     public bool IsBusy => IsWriting && Stopwatch.GetElapsedTime(_writingSince) >= _options.Patience;
 
+    /// <summary>The longest that <see cref="Complete"/> may take.</summary>
+    public TimeSpan Deadline => _options.Deadline;
+
     /// <summary>Whether a checkpoint is in flight.</summary>
     public bool IsWriting => !_writing.IsCompleted;
 

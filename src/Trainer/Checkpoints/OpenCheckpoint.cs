@@ -34,15 +34,15 @@ public sealed class OpenCheckpoint : IDisposable
             Directory.Delete(_folder, recursive: true);
     }
 
-    internal static async Task<OpenCheckpoint> OpenAsync(ICheckpointBlobs blobs, string folder, CancellationToken cancellationToken)
+    internal static async Task<OpenCheckpoint> OpenAsync(ICheckpointBlobs blobs, string folder, CancellationToken cancellationToken, Action? progressed = null)
     {
         var path = CheckpointContents.PathOf(blobs, folder);
         if (blobs.LocalRoot is not null)
-            return new OpenCheckpoint(path, await CheckpointContents.VerifyAsync(blobs, folder, copyTo: null, cancellationToken), path, copied: false);
+            return new OpenCheckpoint(path, await CheckpointContents.VerifyAsync(blobs, folder, copyTo: null, cancellationToken, progressed), path, copied: false);
         var copy = Directory.CreateTempSubdirectory("darkmatter-checkpoint-").FullName;
         try
         {
-            return new OpenCheckpoint(path, await CheckpointContents.VerifyAsync(blobs, folder, copy, cancellationToken), copy, copied: true);
+            return new OpenCheckpoint(path, await CheckpointContents.VerifyAsync(blobs, folder, copy, cancellationToken, progressed), copy, copied: true);
         }
         catch
         {

@@ -17,6 +17,9 @@ internal enum FrameKind : byte
 
     /// <summary>The sender leaves in good order: nothing follows.</summary>
     Leave = 9,
+
+    /// <summary>Rank Index makes progress with something that others wait for in a call: their deadlines begin anew.</summary>
+    Working = 10,
 }
 
 /// <summary>

@@ -96,10 +96,15 @@ public sealed partial class GrpcCollective
     private void Run(Operation operation)
     {
         _blocking.Begin(operation, background: false, _ended.Token);
-        if (!operation.Wait(_options.Timeout))
+        while (PatienceLeft(operation) is var left && left > TimeSpan.Zero)
         {
-            AbortLate(operation);
-            operation.Wait(_options.ConnectTimeout);
+            if (operation.Wait(left))
+            {
+                return;
+            }
         }
+
+        AbortLate(operation);
+        operation.Wait(_options.ConnectTimeout);
     }
 }

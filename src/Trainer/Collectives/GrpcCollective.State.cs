@@ -36,6 +36,9 @@ public sealed partial class GrpcCollective : IStateTransfer
                 StateMethod.Taking(receipt), null, new CallOptions(Headers(traffic: 0)), new StateRequest(offset, length));
             while (await call.ResponseStream.MoveNext(patience.Token).ConfigureAwait(false))
             {
+                // The wait follows the bytes, here and on the ranks that wait for this one.
+                patience.CancelAfter(_options.Timeout);
+                Working();
             }
 
             if (!receipt.IsComplete)
@@ -46,7 +49,10 @@ public sealed partial class GrpcCollective : IStateTransfer
             cancellationToken.ThrowIfCancellationRequested();
             // A cut connection is the donor's; damaged bytes may be anyone's fault.
             int? failed = exception is InvalidDataException ? null : donor;
-            Abort($"Rank {Rank} could not copy state from rank {donor} ({_options.Peers[donor]}): {Describe(exception)}.", failed, exception);
+            var what = patience.IsCancellationRequested && !_aborted.IsCancellationRequested
+                ? $"nothing came for {_options.Timeout.TotalSeconds:0.#} s"
+                : Describe(exception);
+            Abort($"Rank {Rank} could not copy state from rank {donor} ({_options.Peers[donor]}): {what}.", failed, exception);
             throw new CollectiveAbortedException(_reason!.Message, _reason.FailedRank, exception);
         }
     }
@@ -58,7 +64,7 @@ public sealed partial class GrpcCollective : IStateTransfer
         Task<StateOffer> offered;
         lock (_offering)
             offered = _offer.Task;
-        var offer = await offered.WaitAsync(_options.ConnectTimeout, ended.Token).ConfigureAwait(false);
+        var offer = await offered.WaitAsync(_options.Timeout, ended.Token).ConfigureAwait(false);
         var end = request.Offset + request.Length;
         if (request.Offset < 0 || request.Length < 0 || end > offer.Bytes)
             throw new RpcException(new Status(StatusCode.OutOfRange, $"bytes {request.Offset} to {end} of a state of {offer.Bytes}: the ranks have different networks"));

@@ -282,7 +282,7 @@ public sealed partial class GrpcCollective : ICollective
     {
         foreach (var traffic in new[] { _blocking, _background })
         {
-            if (traffic.Oldest() is { } operation && operation.Age > _options.Timeout)
+            if (traffic.Oldest() is { } operation && PatienceLeft(operation) < TimeSpan.Zero)
             {
                 AbortLate(operation);
             }
@@ -325,11 +325,11 @@ public sealed partial class GrpcCollective : ICollective
     }
 
     /// <summary>Sends a control frame to every peer; one that does not take it is left out.</summary>
-    private async Task TellAsync(FrameKind kind, int index, ReadOnlyMemory<byte> payload)
+    private async Task TellAsync(FrameKind kind, int index, ReadOnlyMemory<byte> payload, IEnumerable<PeerLink>? links = null)
     {
         using var patience = new CancellationTokenSource(ControlPatience);
         var header = new FrameHeader(kind, Generation, 0, index, 0, payload.Length);
-        await Task.WhenAll(_blocking.Links.Concat(_background.Links).Select(async link =>
+        await Task.WhenAll((links ?? _blocking.Links.Concat(_background.Links)).Select(async link =>
         {
             try
             {

@@ -38,6 +38,15 @@ public interface ICollective : IAsyncDisposable
 
     /// <summary>Returns once every rank has called it.</summary>
     void Barrier();
+
+    /// <summary>
+    /// Not collective: tells the other ranks that this one makes progress with something that takes long, such as reading a checkpoint, while they
+    /// wait for it in a call: the deadlines of calls begin anew. Returns at once, from any thread; called often, it tells now and then.
+    /// </summary>
+    void Working()
+    {
+        // Where nobody waits for long there is nobody to tell.
+    }
 }
 
 /// <summary>A collective ended because a rank was lost, the generation ended, or a deadline passed. The step must not be applied.</summary>

@@ -68,10 +68,12 @@ internal abstract class Operation(FrameKind kind, long sequence, long totalBytes
             while (!_complete && _fault is null)
             {
                 var left = timeout - Stopwatch.GetElapsedTime(started);
-                if (left <= TimeSpan.Zero || !Monitor.Wait(Gate, left))
+                if (left <= TimeSpan.Zero)
                 {
-                    return _complete || _fault is not null;
+                    return false;
                 }
+
+                Monitor.Wait(Gate, left); // Whether in time or not: the loop looks at how it ended.
             }
 
             return _fault is null ? true : throw new CollectiveAbortedException(_fault.Message, _fault.FailedRank, _fault.InnerException);

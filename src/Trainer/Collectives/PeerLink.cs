@@ -84,6 +84,9 @@ internal sealed class PeerLink(int peer, Traffic traffic, IAsyncStreamWriter<Pee
                 case FrameKind.Abort:
                     Traffic.Owner.AbortedByPeer(Peer, header.Index, System.Text.Encoding.UTF8.GetString(payload.ToArray()));
                     break;
+                case FrameKind.Working:
+                    Traffic.Owner.PeerWorks(Peer, header.Index);
+                    break;
                 case FrameKind.Leave:
                     PeerLeft = true;
                     Traffic.AbortOperationsThatNeed(Peer);

@@ -14,6 +14,9 @@ namespace DarkMatter.Trainer.Training;
 /// <param name="session">Gets notes.</param>
 public sealed class Healing(TrainOptions options, TrainState state, ITrainingSession session)
 {
+    /// <summary>The longest that a store may give nothing before reading it fails: longer than its own retries take.</summary>
+    private static readonly TimeSpan StorePatience = new RetryOptions().Within * 2;
+
     /// <summary>Agrees, heals and begins the generation.</summary>
     /// <exception cref="ArgumentException">The ranks' shares do not make up the global batch.</exception>
     /// <exception cref="CheckpointException">Rank 0 could read no checkpoint.</exception>
@@ -89,34 +92,48 @@ public sealed class Healing(TrainOptions options, TrainState state, ITrainingSes
             return "fresh";
         }
 
-        using var checkpoint = OpenCheckpoint();
-        state.Load(checkpoint);
-        return $"checkpoint {state.Step}";
+        try
+        {
+            using var signs = new SignsOfLife(state.Ranks.Working, StorePatience);
+            using var checkpoint = OpenCheckpoint(signs.Progressed);
+            signs.Progressed();
+            state.Load(checkpoint);
+            return $"checkpoint {state.Step}";
+        }
+        catch (IOException away) when (away is not CheckpointBlobException { IsTransient: false })
+        {
+            // The store may come back: the generation is over, this trainer is not.
+            var reason = $"rank 0 cannot read a checkpoint: {away.Message}";
+            state.Ranks.Abort(reason);
+            throw new CollectiveAbortedException(reason, null, away);
+        }
     }
 
     /// <summary>The newest checkpoint or, when it is damaged, the newest older one that is whole.</summary>
-    private OpenCheckpoint OpenCheckpoint()
+    private OpenCheckpoint OpenCheckpoint(Action progressed)
     {
         try
         {
-            return options.Store is { } store ? store.OpenAsync(options.ResumeStep, CancellationToken.None).GetAwaiter().GetResult() : CheckpointFolder.Open(options.ResumeFrom!);
+            return options.Store is { } store
+                ? store.OpenAsync(options.ResumeStep, CancellationToken.None, progressed).GetAwaiter().GetResult()
+                : CheckpointFolder.Open(options.ResumeFrom!);
         }
         catch (CheckpointException damaged)
         {
             session.Note($"{damaged.Message}; an older checkpoint is used");
-            if (options.OpenStore() is { } older && OpenOlder(older) is { } whole)
+            if (options.OpenStore() is { } older && OpenOlder(older, progressed) is { } whole)
                 return whole;
             throw;
         }
     }
 
-    private OpenCheckpoint? OpenOlder(CheckpointStore store)
+    private OpenCheckpoint? OpenOlder(CheckpointStore store, Action progressed)
     {
         foreach (var (step, _) in store.ListAsync(CancellationToken.None).GetAwaiter().GetResult().Where(c => c.Step < options.ResumeStep).Reverse())
         {
             try
             {
-                return store.OpenAsync(step, CancellationToken.None).GetAwaiter().GetResult();
+                return store.OpenAsync(step, CancellationToken.None, progressed).GetAwaiter().GetResult();
             }
             catch (CheckpointException damaged)
             {

@@ -80,5 +80,11 @@ public sealed class TimedCollective(ICollective inner) : ICollective
     }
 
     /// <inheritdoc/>
+    public void Working() => inner.Working();
+
+    /// <summary>Ends the generation for a reason that is no rank's fault, on every rank.</summary>
+    public void Abort(string reason) => (inner as GrpcCollective)?.Abort(reason);
+
+    /// <inheritdoc/>
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }

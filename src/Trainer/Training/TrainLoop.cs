@@ -90,7 +90,8 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         if (done || stopped || sums.Checkpoint || options.SaveOnly)
         {
             checkpoints?.Save(state.Progress(), required: true);
-            checkpoints?.Complete();
+            using (new SignsOfLife(ranks.Working, checkpoints?.Deadline ?? default))    // the others may have written their parts long before
+                checkpoints?.Complete();
             ranks.Barrier();                                                    // nobody goes before the last checkpoint is whole
         }
 

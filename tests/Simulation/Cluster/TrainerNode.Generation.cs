@@ -220,6 +220,8 @@ internal sealed partial class TrainerNode
         {
             if (_place != place)
                 return;
+            if (_flip is { } bit)
+                (Memory, _flip) = (Memory.Taint(bit), null);
             ulong images = World.Plan.Images(place.Assignment.Lanes, step);
             var wish = _orders.Pending switch
             {

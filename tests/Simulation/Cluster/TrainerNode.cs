@@ -10,6 +10,7 @@ namespace DarkMatter.Simulation;
 internal sealed partial class TrainerNode : Node
 {
     private readonly Orders _orders = new();
+    private ulong? _flip;
     private bool _prepared;
     private bool _preparing;
 
@@ -34,8 +35,8 @@ internal sealed partial class TrainerNode : Node
 
     private long Held => Memory.Holds ? Memory.Step : -1;
 
-    /// <summary>A bit of its memory flips.</summary>
-    public void Taint(ulong bit) => Memory = Memory.Taint(bit);
+    /// <summary>Its machine computes the next step wrongly.</summary>
+    public void Taint(ulong bit) => _flip = bit;
 
     /// <summary>SIGTERM: it goes when the others can go on without it, at the latest when the grace is over.</summary>
     public void Drain()

@@ -38,6 +38,51 @@ public sealed class FailureTests
         }
     }
 
+    [Theory]
+    [InlineData(16)]
+    [InlineData(0)]
+    public async Task ARankThatSaysItWorks_IsWaitedForLongerThanTheTimeout_OneThatFallsSilentIsNot(int directWorld)
+    {
+        await using var world = await World.ConnectAsync(4, options => options with { Timeout = TimeSpan.FromSeconds(2), DirectWorld = directWorld });
+        var late = new ManualResetEventSlim();
+        var failures = await world.RunToEndAsync(rank =>
+        {
+            if (rank.Rank == 2)
+            {
+                // More than two timeouts long, and then it hangs: until the others have given it up.
+                for (var sign = 0; sign < 45; sign++)
+                {
+                    rank.Working();
+                    late.Wait(TimeSpan.FromMilliseconds(100));
+                }
+            }
+
+            rank.Barrier();
+            if (rank.Rank == 2)
+            {
+                ((GrpcCollective)rank).Aborted += _ => late.Set();
+                late.Wait(World.Patience);
+            }
+
+            rank.Barrier();
+        });
+        foreach (var failure in failures)
+        {
+            failure.ShouldBeOfType<CollectiveAbortedException>().Message.ShouldContain("(call 1 of generation 1)");
+        }
+    }
+
+    [Fact]
+    public async Task SignsOfLife_EndWithTheirPatience()
+    {
+        var told = new TaskCompletionSource();
+        using (new SignsOfLife(() => throw new InvalidOperationException("it made no progress"), patience: TimeSpan.Zero))
+        using (new SignsOfLife(() => told.TrySetResult(), patience: TimeSpan.FromHours(1)))
+        {
+            await told.Task.WaitAsync(World.Patience);
+        }
+    }
+
     [Fact]
     public async Task Network_IsCut_BothSidesAbortQuickly()
     {

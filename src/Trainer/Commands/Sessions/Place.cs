@@ -13,6 +13,9 @@ internal sealed class Place
 
     public long Step { get; set; } = -1;
 
+    /// <summary>Grows while the generation prepares: it copies, or reads a checkpoint.</summary>
+    public long Progress { get; set; }
+
     public TrainerMessage? Began { get; set; }
 
     public TrainerMessage? Plan { get; set; }

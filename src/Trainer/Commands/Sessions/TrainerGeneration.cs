@@ -41,9 +41,10 @@ internal sealed class TrainerGeneration : IDisposable
     {
         var state = run.State;
         var early = default(LoaderViews);
+        using var given = CancellationTokenSource.CreateLinkedTokenSource(over.Token);
+        var connecting = Task.Run(() => ConnectAsync(given.Token));
         try
         {
-            var connecting = Task.Run(ConnectAsync);
             // The truth may be another step's; mostly it is the one in memory, and the first batch is ready when the streams stand.
             early = run.Open(assignment, state.Holds ? state.Step : assignment.StartStep, session);
             ranks = connecting.GetAwaiter().GetResult();
@@ -56,7 +57,8 @@ internal sealed class TrainerGeneration : IDisposable
         finally
         {
             _ = early?.DisposeAsync().AsTask();
-            _ = ranks?.DisposeAsync().AsTask();
+            given.Cancel();
+            _ = CloseAsync(connecting);
         }
 
         IViewSource Take(long step, ref LoaderViews? early)
@@ -76,18 +78,33 @@ internal sealed class TrainerGeneration : IDisposable
     /// <inheritdoc/>
     public void Dispose() => session.Orders.AtOnce -= End;
 
-    private async Task<ICollective> ConnectAsync() => assignment.World == 1
-        ? new SingleRank(assignment.Generation)
-        : await GrpcCollective.ConnectAsync(
-            peers,
-            new CollectiveOptions
-            {
-                Generation = assignment.Generation,
-                Rank = assignment.Rank,
-                Peers = [.. assignment.Peers.Select(peer => peer.Address)],
-                ConnectTimeout = connectTimeout,
-            },
-            over.Token);
+    private async Task<ICollective> ConnectAsync(CancellationToken cancellationToken)
+    {
+        if (assignment.World == 1)
+        {
+            return new SingleRank(assignment.Generation);
+        }
+        var options = new CollectiveOptions
+        {
+            Generation = assignment.Generation,
+            Rank = assignment.Rank,
+            Peers = [.. assignment.Peers.Select(peer => peer.Address)],
+            ConnectTimeout = connectTimeout,
+        };
+        var connected = await GrpcCollective.ConnectAsync(peers, options, cancellationToken);
+        connected.Worked += session.Progressed;
+        return connected;
+    }
+
+    /// <summary>Lets go of the streams, also where nobody waited until they stood.</summary>
+    private static async Task CloseAsync(Task<ICollective> connecting)
+    {
+        await ((Task)connecting).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (connecting.IsCompletedSuccessfully)
+        {
+            await (await connecting).DisposeAsync();
+        }
+    }
 
     private void End(Order order)
     {

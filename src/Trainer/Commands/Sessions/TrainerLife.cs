@@ -84,6 +84,7 @@ internal sealed class TrainerLife(TrainerProcessOptions options, TrainerSession 
             return;
         }
         prepared = PreparedRun.Create(options, run);
+        session.Prepared(run.RecipeYaml);
         session.Note($"prepared, with {options.Threads} thread{(options.Threads == 1 ? "" : "s")}");
     }
 

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Checkpoints;
@@ -78,6 +80,25 @@ public sealed partial class TrainerSession : ITrainingSession
         {
             place.Leave();
             place.Step = step;
+        }
+    }
+
+    /// <summary>The generation goes on with preparing itself, though it may take long: the silo waits for it.</summary>
+    public void Progressed()
+    {
+        lock (place)
+        {
+            place.Progress++;
+        }
+    }
+
+    /// <summary>This trainer knows the run's recipe: a silo that has another one by then refuses it.</summary>
+    /// <param name="recipeYaml">As the silo gave it.</param>
+    public void Prepared(string recipeYaml)
+    {
+        lock (place)
+        {
+            join.RecipeDigest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(recipeYaml)));
         }
     }
 
@@ -276,6 +297,14 @@ public sealed partial class TrainerSession : ITrainingSession
             }
             TrainerMessage?[] all = [new TrainerMessage { Join = join }, draining?.Clone(), place.Began, place.Plan, place.Reported];
             return [.. all.OfType<TrainerMessage>()];
+        }
+    }
+
+    private Heartbeat Heartbeat()
+    {
+        lock (place)
+        {
+            return new Heartbeat { Generation = place.Generation, Step = place.Step, Progress = place.Progress };
         }
     }
 

@@ -234,7 +234,7 @@ public sealed partial class TrainerSession : IAsyncDisposable
             if (now - lastBeat >= options.HeartbeatEvery.TotalMilliseconds && outbox.IsEmpty && Volatile.Read(ref lastWord) is null)
             {
                 lastBeat = now;
-                outbox.Add(new TrainerMessage { Heartbeat = new Heartbeat { Generation = Generation, Step = Step } });
+                outbox.Add(new TrainerMessage { Heartbeat = Heartbeat() });
             }
             if (Silence > options.SilencePatience && now - Interlocked.Read(ref opened) > options.SilencePatience.TotalMilliseconds
                 && Volatile.Read(ref stream) is { } silent)

@@ -26,7 +26,8 @@ public sealed class TrainerSessionTests
         await using var trainer = new Trainer(silo.Address);
         var first = await silo.NextStreamAsync();
         var join = (await first.HearAsync()).Join;
-        (join.Name, join.Generation, join.LastStep).ShouldBe(("t", 0, -1));
+        (join.Name, join.Generation, join.LastStep, join.RecipeDigest).ShouldBe(("t", 0, -1, ""));
+        trainer.Session.Prepared("name: demo\n");
 
         trainer.Session.Enter(Third);
         trainer.Session.GenerationBegan(Began(start: 4));
@@ -40,6 +41,7 @@ public sealed class TrainerSessionTests
         var second = await silo.NextStreamAsync();
         var again = (await second.HearAsync()).Join;
         (again.Incarnation, again.Generation).ShouldBe((join.Incarnation, 3));
+        again.RecipeDigest.ShouldBe("8789e7eabb7ba5922a5087c25d315a1e5fbb6b0f97510862579d348428dbd9d4", "the silo may have another recipe by now");
         again.LastStep.ShouldBeGreaterThanOrEqualTo(5);
         (await second.HearAsync()).GenerationBegan.StartStep.ShouldBe(4);
         for (var told = 0L; told < 6; told = (await second.HearAsync()).StepApplied.Step)
