@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using DarkMatter.Trainer.Banks;
-using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Tests.Collectives;
 using DarkMatter.Trainer.Tests.Methods;

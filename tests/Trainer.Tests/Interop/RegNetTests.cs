@@ -1,5 +1,4 @@
 using System.Globalization;
-using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Tests.Training;

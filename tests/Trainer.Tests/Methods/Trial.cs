@@ -2,7 +2,6 @@ using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Methods;
