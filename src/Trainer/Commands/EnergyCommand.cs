@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using DarkMatter.Data;
 using DarkMatter.Trainer.Commands.Local;
 using DarkMatter.Trainer.Commands.Reports;
 using DarkMatter.Trainer.Evaluation;
@@ -64,7 +65,11 @@ internal static class EnergyCommand
 
     private static EnergySetup Setup(Recipe recipe) => new(
         recipe.Method,
-        new MethodSetup(recipe.Model, new Normalization(TorchStack.Current, null), EnergyModel.Share(recipe.Train.Batch), [.. recipe.AllViews.Select(view => view.Size)]),
+        new MethodSetup(recipe.Model, new Normalization(TorchStack.Current, null), EnergyModel.Share(recipe.Train.Batch), [.. recipe.AllViews.Select(view => view.Size)])
+        {
+            // A method that remembers every image needs to know how many there were.
+            Images = Directory.Exists(recipe.Data.Dataset) ? Catalog.Load(recipe.Data.Dataset).SampleCount : 0,
+        },
         EncoderEvaluation.Floats(recipe.Data.Mean), EncoderEvaluation.Floats(recipe.Data.Std), recipe.Train.Precision == Precision.Float64);
 
     private static void Print(EnergyModel model, Recipe recipe, string[] files, bool json)

@@ -9,19 +9,20 @@ namespace DarkMatter.Trainer.Evaluation;
 internal static class Lbfgs
 {
     private const int Memory = 12, MostIterations = 500, MostHalvings = 40;
-    private const double SmallGradient = 1e-7, Decrease = 1e-4;
+    private const double Decrease = 1e-4;
 
     /// <summary>The minimum's place.</summary>
     /// <param name="objective">Value and gradient at a place, both float64.</param>
     /// <param name="start">[d]; where the search begins.</param>
+    /// <param name="settled">It ends where no element of the gradient is larger.</param>
     /// <param name="cancellationToken">Ends it between two iterations.</param>
-    internal static Tensor Minimize(Func<Tensor, (double Value, Tensor Gradient)> objective, Tensor start, CancellationToken cancellationToken)
+    internal static Tensor Minimize(Func<Tensor, (double Value, Tensor Gradient)> objective, Tensor start, double settled, CancellationToken cancellationToken)
     {
         using var scope = NewDisposeScope();
         var pairs = new Queue<(Tensor S, Tensor Y, double Rho)>();
         var x = start.clone();
         var (value, gradient) = objective(x);
-        for (var i = 0; i < MostIterations && gradient.abs().max().item<double>() > SmallGradient; i++)
+        for (var i = 0; i < MostIterations && gradient.abs().max().item<double>() > settled; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var inner = NewDisposeScope();

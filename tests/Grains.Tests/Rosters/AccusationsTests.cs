@@ -122,7 +122,18 @@ public sealed class AccusationsTests
         Decide(members, now: 699.9).Begins.ShouldBeFalse();
         var again = Decide(members, now: 700);
         again.Again.ShouldBeTrue();
-        again.Notice.ShouldBe("Generation 1 had not begun after 600 s, and none of its trainers says why.");
+        again.Notice.ShouldBe("Generation 1 had not begun after 600 s without progress, and none of its trainers says why.");
         Decide(members with { Began = true }, now: 700).Begins.ShouldBeFalse();
     }
+    [Fact]
+    public void GenerationThatTakesLongToBegin_IsWaitedFor_WhileItMakesProgress()
+    {
+        var members = Training(Seated(0, heard: 700), Seated(1, heard: 700)) with { Began = false, FormedAt = S(100) };
+        Decide(members, now: 700).Begins.ShouldBeTrue();
+        var copies = new MemberReport { Name = "trainer-1", Incarnation = "i1", Session = "s1", Generation = 1, Prepared = true, Progress = 3 };
+        var heard = members.Hear(S(699), copies);
+        Decide(heard, now: 700).Begins.ShouldBeFalse();
+        heard.Hear(S(699.5), copies).FormedAt.ShouldBe(S(699), "it says the same again");
+    }
+
 }

@@ -107,7 +107,11 @@ public sealed class RosterWaitingTests
     {
         var waiting = Waiting(3, Spare(0) with { Held = 57 }, Spare(1), Spare(2) with { Held = 50 }) with
         {
-            Formed = true, MinWorld = 3, SavedStep = 40, StopRequestedAt = S(100), StopReason = "asked by Ann",
+            Formed = true,
+            MinWorld = 3,
+            SavedStep = 40,
+            StopRequestedAt = S(100),
+            StopReason = "asked by Ann",
         };
         var decision = Decide(waiting);
         (decision.Names(), decision.Saving, decision.AtOnce).ShouldBe(("0@0 2@1", true, true));
