@@ -41,7 +41,7 @@ internal static class MirrorBench
         return bank.Median;
     }
 
-    private static void Work(ICollective rank, int batch, bool float16, int steps, Times gather, Times bank)
+    private static void Work(GrpcCollective rank, int batch, bool float16, int steps, Times gather, Times bank)
     {
         using var scope = NewDisposeScope();
         using var off = no_grad();

@@ -55,7 +55,8 @@ internal static class LoopbackRanks
                     rank.Abort(e.Message, rank.Rank, e);
                     end.SetException(e);
                 }
-            }, StackBytes) { IsBackground = true, Name = $"rank {rank.Rank}" }.Start();
+            }, StackBytes)
+            { IsBackground = true, Name = $"rank {rank.Rank}" }.Start();
             return end.Task;
         }).ToArray();
         try

@@ -27,7 +27,14 @@ internal sealed class BankSilo : IAsyncDisposable
         silo._channel = GrpcChannel.ForAddress(silo._silo.GrpcAddress);
         await silo.Coordinator.CreateRunAsync(new CreateRunRequest
         {
-            Run = Run, RecipeYaml = "name: test\n", World = 1, Lanes = 6, Batch = 12, Dataset = "/nowhere", DatasetDigest = "abc", Samples = 100,
+            Run = Run,
+            RecipeYaml = "name: test\n",
+            World = 1,
+            Lanes = 6,
+            Batch = 12,
+            Dataset = "/nowhere",
+            DatasetDigest = "abc",
+            Samples = 100,
         });
         return silo;
     }
