@@ -132,6 +132,9 @@ internal sealed class Cluster : IAsyncDisposable
     /// <summary>Waits until the run is over.</summary>
     public Task<RunStatus> UntilOverAsync() => UntilAsync(IsOver, "end of the run");
 
+    /// <summary>Steps in the log that rank 0 writes, whether the silo lives or not.</summary>
+    public int StepsLogged() => File.ReadLines(Path.Combine(Folder, "steps.csv")).Count() - 1;
+
     /// <summary>Waits until so many more steps are committed.</summary>
     public Task<RunStatus> UntilStepAsync(long after) => UntilAsync(status => status.Step > after, $"step after {after}");
 

@@ -69,6 +69,8 @@ public sealed class ProcessFaultTests(Workshop workshop)
         var before = await cluster.StatusAsync();
         cluster.Silo.Signal("KILL");
         await cluster.Silo.FinishAsync();
+        var made = cluster.StepsLogged();
+        await cluster.Trainers["trainer-0"].UntilAsync(() => cluster.StepsLogged() >= made + 10, "ten steps without a silo");
         await cluster.StartSiloAsync();
         (await cluster.UntilStepAsync(before.Step + 20)).Generation.ShouldBe(before.Generation);
         await cluster.ShouldBeProvenWithoutRollbackAsync();

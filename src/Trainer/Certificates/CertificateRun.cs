@@ -1,6 +1,7 @@
 using DarkMatter.Grains;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
@@ -47,7 +48,7 @@ internal static class CertificateRun
             Run = $"certificate of {certified.Name}",
             Seed = 1,
             GlobalBatch = CertificateOptions.Images,
-            DatasetImages = 3 * CertificateOptions.Images,                    // an epoch is three steps
+            DatasetImages = 2 * CertificateOptions.Images,                    // an epoch is two steps
             LaneCount = CertificateOptions.Lanes,
             FirstLane = lanes[0],
             Lanes = lanes.Length,
@@ -59,6 +60,7 @@ internal static class CertificateRun
             Method = certified.Options,
             Optimizer = new OptimizerOptions { LearningRate = LearningRate(precision) },
             HashEvery = steps,
+            Watch = new WatchOptions { Every = 1 },
             BucketBytes = 64 << 10,
         };
     }

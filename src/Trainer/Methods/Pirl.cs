@@ -66,7 +66,7 @@ public sealed class Pirl : JointEmbedding
         _newest = _memory.Gather(v, _options.Momentum, Share);
         _z = _options.InfoNce ? 0 : _partition.Value > 0 ? _partition.Value : FirstPartition(p, own, negative);
         var loss = (Contrast(p, own, negative, same) / 2) + (Contrast(v, own, negative, same) / 2);
-        return new MethodLoss(loss / Share.Total, v.detach());
+        return new MethodLoss(loss / Share.Total, Shown(v, p));
     }
 
     /// <summary>−log softmax of (e · own, e · negatives) / τ at the first, without negatives that are the image itself: the sum over rows.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Optimizers;
 using static TorchSharp.torch;
 
@@ -55,15 +56,10 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
 
             var ends = sums.Leave || state.Step >= state.TotalSteps;
             var saves = !ends && options.CheckpointEvery > 0 && state.Step % options.CheckpointEvery == 0;
-            var hash = ComparesHashes(ranks.World, saves || (ends && (!sums.Yield || sums.Checkpoint))) ? state.CompareHashes() : (ulong?)null;
-            var health = watch.After(state.Step, sums.Loss, loss.Embeddings);    // on a schedule; a collapse is told, never trained on
             var elapsed = clock.Elapsed;
             clock.Restart();
             state.Trained += elapsed;
-            if (calibration.StepTook(elapsed))
-                schedule = new Schedule(options.Optimizer, state.TotalSteps);
-
-            session.StepApplied(new StepReport
+            var report = new StepReport
             {
                 Step = state.Step,
                 TotalSteps = state.TotalSteps,
@@ -76,9 +72,24 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 EmbeddingStd = sums.EmbeddingStd,
                 SamplesDigest = state.Lineage[^1].SamplesDigest,
                 Keys = batch.Keys,
-                StateHash = hash,
-                Health = health,
-            });
+            };
+
+            CollapseReport? health;
+            try
+            {
+                var compares = ComparesHashes(ranks.World, saves || (ends && (!sums.Yield || sums.Checkpoint)));
+                report = report with { StateHash = compares ? state.CompareHashes() : null };
+                health = watch.After(state.Step, sums.Loss, loss.Embeddings);   // on a schedule; a collapse is told, never trained on
+                if (calibration.StepTook(elapsed))
+                    schedule = new Schedule(options.Optimizer, state.TotalSteps);
+            }
+            catch (CollectiveAbortedException)
+            {
+                session.StepApplied(report);                                    // the step is made, whoever was lost after it
+                throw;
+            }
+
+            session.StepApplied(report with { TotalSteps = state.TotalSteps, Health = health });
             if (health is not null && watch.MustAct)
                 session.Collapsed(options.Watch.OnCollapse, $"step {state.Step}: {health.Verdict}");
 
@@ -89,9 +100,12 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         var (done, stopped) = (state.Step >= state.TotalSteps, sums.Stop);
         if (done || stopped || sums.Checkpoint || options.SaveOnly)
         {
-            checkpoints?.Save(state.Progress(), required: true);
-            using (new SignsOfLife(ranks.Working, checkpoints?.Deadline ?? default))    // the others may have written their parts long before
+            using (new SignsOfLife(ranks.Working, 2 * (checkpoints?.Deadline ?? default)))    // the others may have written their parts long before
+            {
+                checkpoints?.Save(state.Progress(), required: true);            // waits for a part that is still on its way
                 checkpoints?.Complete();
+            }
+
             ranks.Barrier();                                                    // nobody goes before the last checkpoint is whole
         }
 

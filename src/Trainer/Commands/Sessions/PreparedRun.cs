@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using DarkMatter.Data;
 using DarkMatter.Protocol;
 using DarkMatter.Trainer.Checkpoints;
@@ -19,7 +18,6 @@ internal sealed class PreparedRun : IDisposable
     private readonly Recipe recipe;
     private readonly string dataset;
     private readonly TrainOptions train;
-    private readonly Stopwatch clock = Stopwatch.StartNew();
 
     private PreparedRun(TrainerProcessOptions options, Recipe recipe, string dataset, TrainOptions train)
     {
@@ -117,16 +115,16 @@ internal sealed class PreparedRun : IDisposable
     /// <inheritdoc/>
     public void Dispose() => State.Dispose();
 
-    /// <summary>The time that is left for training.</summary>
+    /// <summary>The time for all training steps: what is left, and what the steps made so far took.</summary>
     private TimeSpan? Budget
     {
         get
         {
-            if (options.TrainFor - clock.Elapsed is not { } left)
+            if (options.TrainFor - options.Clock.Elapsed is not { } left)
             {
                 return recipe.Train.Budget;
             }
-            left = left > LeastBudget ? left : LeastBudget;
+            left = (left > LeastBudget ? left : LeastBudget) + State.Trained;    // a budget is for all steps, and these are made
             return recipe.Train.Budget < left ? recipe.Train.Budget : left;
         }
     }

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace DarkMatter.Trainer.Commands.Sessions;
 
 /// <summary>Who a trainer process is and where it finds things.</summary>
@@ -30,8 +32,11 @@ public sealed record TrainerProcessOptions
     /// <summary>The dataset's folder on this machine; null for where the recipe says.</summary>
     public string? Dataset { get; init; }
 
-    /// <summary>How long training may go on from now, besides the recipe's budget; null for no limit.</summary>
+    /// <summary>How long training may go on by <see cref="Clock"/>, besides the recipe's budget; null for no limit.</summary>
     public TimeSpan? TrainFor { get; init; }
+
+    /// <summary>Runs since these options were made, when the process began.</summary>
+    public Stopwatch Clock { get; } = Stopwatch.StartNew();
 
     /// <summary>A file that gets the samples' keys of each step; null for none.</summary>
     public string? RecordKeys { get; init; }
