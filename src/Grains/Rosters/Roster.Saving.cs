@@ -12,7 +12,7 @@ public static partial class Roster
         string stopped = RosterText.Capital(members.StopReason);
         var holders = members.Holders.ToImmutableArray();
         return holders.IsEmpty
-            ? End(RunState.Stopped, $"{stopped}; its trainers waited.")
+            ? End(RunState.Stopped, $"{stopped}; its trainers waited.{RosterText.Unsaved(members)}")
             : now - members.StopRequestedAt!.Value < options.StopTimeout
                 ? Save(now, members, options, "it stops while its trainers wait")
                 : End(

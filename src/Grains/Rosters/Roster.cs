@@ -19,6 +19,9 @@ public static partial class Roster
     /// <summary>A spare may be silent this many times longer than a member that trains: others do not wait for it.</summary>
     private const int SparePatience = 10;
 
+    /// <summary>The most patience of a stop with a generation that has not begun: its trainers may have stopped before they heard of it, and it writes nothing.</summary>
+    private static readonly TimeSpan s_unbegunStop = TimeSpan.FromMinutes(5);
+
     /// <summary>The next generation, state or end of the run, and why.</summary>
     public static RosterDecision Decide(TimeSpan now, RosterMembers members, RosterOptions options)
     {
@@ -42,7 +45,7 @@ public static partial class Roster
             return End(RunState.Failed, $"{RosterText.Who(failed)} failed: {RosterText.Sentence(failed.Reason)}");
         }
 
-        if (members.Endangered)
+        if (members.Endangered(now, options))
         {
             return Save(now, members, options, "its last trainers drain");
         }
@@ -88,9 +91,11 @@ public static partial class Roster
         }
 
         var lost = seated.Where(m => m.IsLost(now, options)).Concat(members.Replaced).ToImmutableArray();
-        if (members.FinalCheckpoint || (members.StopRequestedAt is not null && seated.Any(m => m.Presence == Presence.Left)))
+        bool finish = members.StopRequestedAt is not null && seated.Any(m => m.Presence == Presence.Left)
+            && seated.Any(m => !m.IsLost(now, options) && m.Accuses is null);
+        if (members.FinalCheckpoint || finish)
         {
-            return Stay(members); // The others finish too, or are lost: nobody trains any more.
+            return Stay(members); // The others finish too, or are lost: nobody trains any more. Who left the generation without an end waits with what it holds.
         }
 
         if (!lost.IsEmpty || seated.IsEmpty)
@@ -131,12 +136,13 @@ public static partial class Roster
         string stopped = RosterText.Capital(members.StopReason);
         if (nobody)
         {
-            return End(RunState.Stopped, seated.IsEmpty ? $"{stopped}." : $"{stopped} at step {seated.Min(m => m.Step)}.");
+            return End(RunState.Stopped, seated.IsEmpty ? $"{stopped}." : $"{stopped} at step {seated.Min(m => m.Step)}.{(members.Saving ? RosterText.Unsaved(members) : "")}");
         }
 
         var late = seated.Where(m => m.Presence is Presence.Connected or Presence.Away);
-        return now - since >= options.StopTimeout
-            ? End(RunState.Stopped, $"{stopped}; {string.Join(", ", late.Select(RosterText.Who))} had not stopped after {RosterText.Seconds(options.StopTimeout)}.")
+        var patience = members.Began || members.Saving || options.StopTimeout < s_unbegunStop ? options.StopTimeout : s_unbegunStop;
+        return now - since >= patience
+            ? End(RunState.Stopped, $"{stopped}; {string.Join(", ", late.Select(RosterText.Who))} had not stopped after {RosterText.Seconds(patience)}.")
             : null;
     }
 

@@ -47,6 +47,7 @@ public sealed partial class RosterGrain
         _members = _members with
         {
             SavedStep = run.Checkpoint?.Step ?? 0,
+            Reached = run.Progress.Step,
             TotalSteps = run.TotalSteps,
             FinalCheckpoint = run.TotalSteps > 0 && run.Checkpoint?.Step >= run.TotalSteps && _members.Seated.Any(m => m.Presence == Presence.Completed),
         };
@@ -120,7 +121,7 @@ public sealed partial class RosterGrain
         StopRequested = _members.StopRequestedAt is not null && _members is { State: RunState.Training, Saving: false },
         HoldAtOnce = _holdAtOnce,
         HoldWithCheckpoint = _run.State == RunState.Paused,
-        Released = [.. _members.Released.Select(m => m.Session)],
+        Released = [.. _members.Released(Now, _options).Select(m => m.Session)],
         Strangers = [.. report.Members.Where(news => news.Presence == Presence.Connected && !_members.Knows(news)).Select(news => news.Session)],
         Brief = Brief,
     };

@@ -200,6 +200,7 @@ public sealed partial class RosterGrain(TimeProvider time) : Grain, IRosterGrain
             StopReason = run.StopReason,
             Saving = run.Saving,
             SavedStep = run.Checkpoint?.Step ?? 0,
+            Reached = run.Progress.Step,
             TotalSteps = run.TotalSteps,
             All =
             [

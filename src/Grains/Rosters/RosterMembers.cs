@@ -62,6 +62,12 @@ public sealed record RosterMembers
     /// <summary>The newest generation trains nothing: it only takes a checkpoint of what its members hold.</summary>
     public bool Saving { get; init; }
 
+    /// <summary>It was paused in good order: the newest generation's members take a checkpoint as they leave it, unless one of them is lost.</summary>
+    public bool Pausing { get; init; }
+
+    /// <summary>Steps that the run has made, as its ledger knows: what no checkpoint has of them is in the memory of trainers.</summary>
+    public long Reached { get; init; }
+
     /// <summary>The checkpoint of the last step is published: who is lost now is not missed.</summary>
     public bool FinalCheckpoint { get; init; }
 
@@ -104,13 +110,17 @@ public sealed record RosterMembers
     /// <summary>Members whose memory has steps that no checkpoint has.</summary>
     public IEnumerable<RosterMember> Holders => All.Where(m => m.Presence is Presence.Connected or Presence.Away && StepIn(m) > SavedStep);
 
-    /// <summary>Steps that no checkpoint has are about to go with the last members that hold them.</summary>
-    public bool Endangered => State == RunState.Waiting
-        && All.Where(m => m.SavesFirst).Select(StepIn).Append(-1).Max() > All.Where(m => !m.Draining).Select(StepIn).Append(SavedStep).Max();
+    /// <summary>Steps that no checkpoint has are about to go with the last members that hold them; who is silent keeps nothing safe.</summary>
+    public bool Endangered(TimeSpan now, RosterOptions options) => (State == RunState.Waiting || (State == RunState.Paused && !TakesPauseCheckpoint))
+        && All.Where(m => m.SavesFirst).Select(StepIn).Append(-1).Max()
+            > All.Where(m => !m.Draining && !m.IsLost(now, options)).Select(StepIn).Append(SavedStep).Max();
 
     /// <summary>Draining members without whom the others go on, or wait.</summary>
-    public IEnumerable<RosterMember> Released => All.Where(
-        m => m.Draining && !(m.Seated && State == RunState.Training) && !(Endangered && m.SavesFirst && StepIn(m) > SavedStep));
+    public IEnumerable<RosterMember> Released(TimeSpan now, RosterOptions options)
+    {
+        bool endangered = Endangered(now, options);
+        return All.Where(m => m.Draining && !(m.Seated && State == RunState.Training) && !(endangered && m.SavesFirst && StepIn(m) > SavedStep));
+    }
 
     /// <summary>Whether a trainer gets no place now.</summary>
     public bool IsBenched(RosterMember member, TimeSpan now) => Benches.TryGetValue(member.Name, out var bench) && now < bench.Until;
@@ -175,7 +185,7 @@ public sealed record RosterMembers
         var kept = All.RemoveAll(m => decision.Lost.Any(m.Is));
         if (!decision.Begins && decision.State == State)
         {
-            return this with { All = kept };
+            return this with { All = kept, Pausing = Pausing && !decision.Lost.Any(m => m.Seated && m.Presence != Presence.Left) };
         }
 
         bool broke = State == RunState.Training && decision.AtOnce && !Progressed;
@@ -189,6 +199,7 @@ public sealed record RosterMembers
             Fruitless = Progressed ? 0 : Fruitless + (broke ? 1 : 0),
             NotBefore = broke ? now + options.PauseAfter(Fruitless + 1) : NotBefore,
             Saving = decision.Saving,
+            Pausing = decision.State == RunState.Paused && State == RunState.Training && !Saving && !decision.AtOnce,
             Troubles = Progressed ? [] : broke ? Troubles.Add(decision.Reason).RemoveRange(0, Math.Max(0, Troubles.Count + 1 - MaxTroubles)) : Troubles,
             Benches = Bench.With(Benches, decision.Benched, now, options),
             All = [.. kept.Select(m => m with { Accuses = null, SavesFirst = m.SavesFirst || (m.Draining && decision.AtOnce) })],
@@ -208,6 +219,9 @@ public sealed record RosterMembers
             .. All.Where(m => !seats.Any(m.Is)).Select(m => m with { Rank = -1 }),
         ],
     };
+
+    // It will not come about once one of them could not go on.
+    private bool TakesPauseCheckpoint => Pausing && !All.Any(m => m.Seated && m.Accuses is not null);
 
     // What a member of the newest generation reported of its steps may be newer than what it last said of its memory.
     private long StepIn(RosterMember m) => m.Held < 0 ? -1 : Math.Max(m.Held, m.Seated && Began ? m.Step : -1);

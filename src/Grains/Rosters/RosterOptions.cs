@@ -20,9 +20,12 @@ public sealed record RosterOptions
     [Id(2)]
     public TimeSpan AccusationGrace { get; init; } = TimeSpan.FromMilliseconds(300);
 
-    /// <summary>How long trainers may take to stop in good order, with a last checkpoint. Default 5 min; at least 1 s.</summary>
+    /// <summary>
+    /// How long trainers that show signs of life may take to stop in good order. A last checkpoint may first wait for the one before, and each may take
+    /// 10 minutes to write. Default 25 min; at least 1 s.
+    /// </summary>
     [Id(3)]
-    public TimeSpan StopTimeout { get; init; } = TimeSpan.FromMinutes(5);
+    public TimeSpan StopTimeout { get; init; } = TimeSpan.FromMinutes(25);
 
     /// <summary>Newcomers wait this long for more of them, so that ten that come together make one generation. Default 300 ms.</summary>
     [Id(4)]

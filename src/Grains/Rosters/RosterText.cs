@@ -28,6 +28,15 @@ internal static class RosterText
 
     public static string Capital(string text) => text.Length == 0 ? "Stopped on request" : char.ToUpperInvariant(text[0]) + text[1..];
 
+    /// <summary>The steps that nobody has any more, as a sentence after another; empty when there are none.</summary>
+    public static string Unsaved(RosterMembers members)
+    {
+        (long first, long last) = (members.SavedStep + 1, members.Reached);
+        string steps = first == last ? $"Step {last} was" : $"Steps {first} to {last} were";
+        string newest = members.SavedStep > 0 ? $"the newest checkpoint is of step {members.SavedStep}" : "there is no checkpoint";
+        return last < first ? "" : $" {steps} only in memory and {(first == last ? "is" : "are")} lost: {newest}.";
+    }
+
     /// <summary>How a member was lost, as a sentence.</summary>
     public static string Loss(RosterMember m, TimeSpan now, RosterOptions options) => m.Presence switch
     {

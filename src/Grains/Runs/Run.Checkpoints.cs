@@ -8,7 +8,8 @@ public static partial class Run
 
     /// <summary>
     /// Notes a published checkpoint, or says why not. One that was taken in an earlier generation counts while the run's steps lead through it: an
-    /// upload in the background may end after the membership has changed. It is stale once a later generation began below it.
+    /// upload in the background may end after the membership has changed, or after the run has stopped. It is stale once a later generation began
+    /// below it, or the run was resumed.
     /// </summary>
     public static RunChange NoteCheckpoint(string name, RunRecord? run, CheckpointRecord checkpoint)
     {
@@ -17,7 +18,7 @@ public static partial class Run
             return RunChange.Refuse(Refusal.NotFound, $"there is no run '{name}'");
         }
 
-        if (!run.IsLive || checkpoint.Generation > run.Generation || checkpoint.Generation <= run.EarlierGeneration)
+        if (!(run.IsLive || run.State == RunState.Stopped) || checkpoint.Generation > run.Generation || checkpoint.Generation <= run.EarlierGeneration)
         {
             return RunChange.Refuse(
                 Refusal.StaleGeneration,
@@ -38,9 +39,7 @@ public static partial class Run
             .RemoveAll(c => c.Step == checkpoint.Step || (c.Generation < checkpoint.Generation && c.Step > checkpoint.Step))
             .Add(checkpoint)
             .Sort((a, b) => b.Step.CompareTo(a.Step));
-        return RunChange.To(run with
-        {
-            Checkpoints = kept.Count <= KeptCheckpoints ? kept : kept.RemoveRange(KeptCheckpoints, kept.Count - KeptCheckpoints),
-        });
+        var next = run with { Checkpoints = kept.Count <= KeptCheckpoints ? kept : kept.RemoveRange(KeptCheckpoints, kept.Count - KeptCheckpoints) };
+        return RunChange.To(run.IsLive ? next : next with { Reason = run.Reason.Replace(HowToResume(run), HowToResume(next), StringComparison.Ordinal) });
     }
 }

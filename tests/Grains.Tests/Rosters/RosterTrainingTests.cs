@@ -94,9 +94,9 @@ public sealed class RosterTrainingTests
         decision.Names().ShouldBe("0@0 2@1");
         decision.AtOnce.ShouldBeFalse();
         decision.Reason.ShouldBe("generation 2: trainer-1 drains. 2 trainers go on (trainer-0, trainer-2)");
-        members.Released.ShouldBeEmpty();
+        members.Released(S(100), Options).ShouldBeEmpty();
         var after = members.After(S(100), decision, Options);
-        after.Released.ShouldHaveSingleItem().Name.ShouldBe("trainer-1");
+        after.Released(S(100), Options).ShouldHaveSingleItem().Name.ShouldBe("trainer-1");
         Decide(after).Begins.ShouldBeFalse();
         Decide(after with { All = after.All.Replace(after.All[2], after.All[2] with { Presence = Presence.Left }) }).Lost
             .ShouldHaveSingleItem().Name.ShouldBe("trainer-1");
@@ -111,7 +111,7 @@ public sealed class RosterTrainingTests
         decision.AtOnce.ShouldBeFalse();
         decision.Reason.ShouldBe("waits for 1 more trainer (0 of 1 ready): trainer-0 drains.");
         var after = members.After(S(100), decision, Options);
-        after.Released.ShouldHaveSingleItem().Name.ShouldBe("trainer-0");
+        after.Released(S(100), Options).ShouldHaveSingleItem().Name.ShouldBe("trainer-0");
         Decide(after).Begins.ShouldBeFalse();
     }
 
@@ -155,14 +155,30 @@ public sealed class RosterTrainingTests
     }
 
     [Fact]
+    public void Stop_OneThatLostTheOthersAsTheyLeft_IsNotWaitedFor_ItSavesWhatItHolds()
+    {
+        var stopping = Training(Seated(0).Accusing(1) with { Held = 57 }, Seated(1, Presence.Left)) with { SavedStep = 50, StopRequestedAt = S(99), StopReason = "asked" };
+        var decision = Decide(stopping);
+        (decision.State, decision.AtOnce).ShouldBe((RunState.Waiting, true));
+        var waiting = stopping.After(S(100), decision, Options);
+        Decide(waiting, now: 102 - 0.1).Saving.ShouldBeTrue();
+        Decide(waiting with { SavedStep = 57 }).State.ShouldBe(RunState.Stopped);
+        Decide(stopping with { All = [.. stopping.All, Seated(2)] }).State.ShouldBe(RunState.Training, "trainer-2 still finishes");
+    }
+
+    [Fact]
     public void Stop_ThatATrainerIgnores_EndsAtItsDeadline()
     {
         var stopping = Training(Seated(0, heard: 160), Seated(1, Presence.Left)) with { StopRequestedAt = S(100), StopReason = "asked" };
-        stopping = stopping with { All = [Seated(0, heard: 400), stopping.All[1]] };
-        Decide(stopping, now: 399.9).State.ShouldBe(RunState.Training);
-        var decision = Decide(stopping, now: 400);
+        stopping = stopping with { All = [Seated(0, heard: 1600), stopping.All[1]] };
+        Decide(stopping, now: 1599.9).State.ShouldBe(RunState.Training);
+        var decision = Decide(stopping, now: 1600);
         decision.State.ShouldBe(RunState.Stopped);
-        decision.Reason.ShouldBe("Asked; trainer-0 (rank 0, pid 1000) had not stopped after 300 s.");
+        decision.Reason.ShouldBe("Asked; trainer-0 (rank 0, pid 1000) had not stopped after 1500 s.");
+        var unbegun = stopping with { Began = false, All = [Seated(0, heard: 400), stopping.All[1]] };
+        Decide(unbegun, now: 399.9).State.ShouldBe(RunState.Training);
+        Decide(unbegun, now: 400).Reason.ShouldBe("Asked; trainer-0 (rank 0, pid 1000) had not stopped after 300 s.");
+        Decide(unbegun with { Saving = true }, now: 400).State.ShouldBe(RunState.Waiting, "another is saved instead");
     }
 
     [Fact]

@@ -122,8 +122,8 @@ public sealed class RosterWaitingTests
         (end.State, end.Reason).ShouldBe((RunState.Stopped, "Asked by Ann at step 57."));
         var broken = Decide(saving with { All = [Seated(0), Seated(1, Presence.Broken)] });
         (broken.State, broken.Begins).ShouldBe((RunState.Waiting, false));
-        Decide(waiting with { All = [Spare(0, heard: 399) with { Held = 57 }] }, now: 400).Reason
-            .ShouldBe("Asked by Ann; trainer-0 could not save the steps after step 40 within 300 s.");
+        Decide(waiting with { All = [Spare(0, heard: 1599) with { Held = 57 }] }, now: 1600).Reason
+            .ShouldBe("Asked by Ann; trainer-0 could not save the steps after step 40 within 1500 s.");
     }
 
     [Fact]
@@ -131,17 +131,77 @@ public sealed class RosterWaitingTests
     {
         var waiting = Waiting(2, Spare(0), Spare(1)) with { Formed = true, MinWorld = 2, SavedStep = 40 };
         waiting = waiting.Hear(S(100), new MemberReport { Name = "trainer-0", Incarnation = "i0", Session = "s0", Prepared = true, Held = 57, Draining = true });
-        waiting.Released.ShouldBeEmpty();
+        waiting.Released(S(100), Options).ShouldBeEmpty();
         var decision = Decide(waiting);
         (decision.Names(), decision.Saving).ShouldBe(("0@0", true));
         var saved = waiting.After(S(100), decision, Options).Begin(57) with { SavedStep = 57 };
         var after = saved.After(S(100), Decide(saved), Options);
         (after.State, after.Saving).ShouldBe((RunState.Waiting, false));
-        after.Released.ShouldHaveSingleItem().Name.ShouldBe("trainer-0");
-        (waiting with { All = [waiting.All[0], Spare(1) with { Held = 57 }] }).Released.ShouldHaveSingleItem("the other still holds it").Name.ShouldBe("trainer-0");
+        after.Released(S(100), Options).ShouldHaveSingleItem().Name.ShouldBe("trainer-0");
+        (waiting with { All = [waiting.All[0], Spare(1) with { Held = 57 }] }).Released(S(100), Options).ShouldHaveSingleItem("the other still holds it").Name.ShouldBe("trainer-0");
         var atOnce = Training(Seated(0) with { Held = 57, Draining = true }, Seated(1, Presence.Broken)) with { MinWorld = 2 };
-        atOnce.After(S(100), Decide(atOnce), Options).Endangered.ShouldBeTrue("it was told to leave at once, without a checkpoint");
+        atOnce.After(S(100), Decide(atOnce), Options).Endangered(S(100), Options).ShouldBeTrue("it was told to leave at once, without a checkpoint");
     }
+
+    [Theory]
+    [InlineData(100, 150, " Steps 101 to 150 were only in memory and are lost: the newest checkpoint is of step 100.")]
+    [InlineData(100, 101, " Step 101 was only in memory and is lost: the newest checkpoint is of step 100.")]
+    [InlineData(0, 150, " Steps 1 to 150 were only in memory and are lost: there is no checkpoint.")]
+    [InlineData(150, 150, "")]
+    public void Stop_WhoHeldUnsavedStepsIsGone_TheReasonNamesThem(long saved, long reached, string lost)
+    {
+        var waiting = Waiting(3) with { Formed = true, SavedStep = saved, Reached = reached, StopRequestedAt = S(100) };
+        Decide(waiting).Reason.ShouldBe($"Stopped on request; its trainers waited.{lost}");
+        var saving = Training(Seated(0, Presence.Left, step: 150)) with { Saving = true, SavedStep = saved, Reached = reached, StopRequestedAt = S(100) };
+        Decide(saving).Reason.ShouldBe($"Stopped on request at step 150.{lost}");
+    }
+
+    [Fact]
+    public void Waiting_ASilentTrainer_KeepsNothingSafe()
+    {
+        var drains = Spare(0) with { Held = 57, Draining = true, SavesFirst = true };
+        var waiting = Waiting(3, drains, Spare(1, heard: 98.1) with { Held = 57 }) with { Formed = true, MinWorld = 3, SavedStep = 40 };
+        waiting.Endangered(S(100), Options).ShouldBeFalse();
+        waiting.Endangered(S(100.1), Options).ShouldBeTrue();
+        waiting.Released(S(100.1), Options).ShouldBeEmpty();
+        Decide(waiting, now: 100.1).Names().ShouldBe("0@0");
+    }
+
+    [Fact]
+    public void Paused_WhileTheGenerationBroke_WhoDrainsSavesFirst_AndStaysPaused()
+    {
+        var training = Training(Seated(0) with { Held = 57 }, Seated(1, Presence.Broken)) with { SavedStep = 40, PauseReason = "Paused: lunch." };
+        var paused = Draining(training.After(S(100), Decide(training), Options));
+        (paused.State, paused.Pausing).ShouldBe((RunState.Paused, false));
+        paused.Released(S(100), Options).ShouldBeEmpty();
+        var decision = Decide(paused);
+        (decision.Names(), decision.Saving).ShouldBe(("0@0", true));
+        var saved = paused.After(S(100), decision, Options).Begin(57) with { SavedStep = 57 };
+        var after = saved.After(S(100), Decide(saved), Options);
+        (after.State, after.Saving).ShouldBe((RunState.Paused, false));
+        after.Released(S(100), Options).ShouldHaveSingleItem().Name.ShouldBe("trainer-0");
+    }
+
+    [Fact]
+    public void Paused_InGoodOrder_TheOwnCheckpointIsNotInterrupted_UntilARankIsLost()
+    {
+        var training = Training(Seated(0) with { Held = 57 }, Seated(1)) with { SavedStep = 40, PauseReason = "Paused: lunch." };
+        var paused = Draining(training.After(S(100), Decide(training), Options));
+        paused.Pausing.ShouldBeTrue();
+        paused.Endangered(S(100), Options).ShouldBeFalse();
+        (paused with { All = [paused.All[0].Accusing(1), paused.All[1]] }).Endangered(S(100), Options).ShouldBeTrue("it could not be taken");
+        Gone(Presence.Left).Endangered(S(100), Options).ShouldBeFalse("who left has written its part");
+        Gone(Presence.Broken).Endangered(S(100), Options).ShouldBeTrue();
+
+        RosterMembers Gone(Presence presence)
+        {
+            var members = paused with { All = [paused.All[0], paused.All[1] with { Presence = presence }] };
+            return members.After(S(100), Decide(members), Options);
+        }
+    }
+
+    private static RosterMembers Draining(RosterMembers members) => members.Hear(
+        S(100), new MemberReport { Name = "trainer-0", Incarnation = "i0", Session = "s0", Prepared = true, Generation = 1, Held = 57, Step = 57, Draining = true });
 
     [Fact]
     public void AllStepsMade_WhoeverIsThereFinishes() =>

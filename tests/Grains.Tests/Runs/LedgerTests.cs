@@ -169,6 +169,17 @@ public sealed class LedgerTests
     }
 
     [Fact]
+    public void NoteCheckpoint_OfARunThatHasStopped_IsKept_AndTheWayToGoOnNamesIt()
+    {
+        var run = Noted(Run.End(Noted(First(), 40, 1), RunState.Stopped, "Asked; trainer-0 had not stopped."), 57, 1);
+        run.Checkpoints.Select(c => c.Step).ShouldBe([57L, 40L]);
+        run.State.ShouldBe(RunState.Stopped);
+        run.Reason.ShouldStartWith("Asked; trainer-0 had not stopped. Continue from the checkpoint of step 57 ");
+        Run.Resume("demo", run, s_plan, 57, null).Next.ShouldNotBeNull().Checkpoints[0].Step.ShouldBe(57);
+        Run.NoteCheckpoint("demo", Run.End(First(), RunState.Failed, "x."), Checkpoint(57, 1)).Refusal.ShouldBe(Refusal.StaleGeneration);
+    }
+
+    [Fact]
     public void Seal_MovesTheOlderHalfOfALongLedger_AndLosesNothing()
     {
         var run = First();

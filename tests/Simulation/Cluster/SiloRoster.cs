@@ -234,7 +234,7 @@ internal sealed class SiloRoster
         StopRequested = _kept.Members.StopRequestedAt is not null && _kept.Members is { State: RunState.Training, Saving: false },
         HoldAtOnce = _kept.HoldAtOnce,
         HoldWithCheckpoint = _kept.Run.State == RunState.Paused,
-        Released = [.. _kept.Members.Released.Select(m => m.Session)],
+        Released = [.. _kept.Members.Released(Now, Options).Select(m => m.Session)],
         Strangers = [.. report.Members.Where(news => news.Presence == Presence.Connected && !_kept.Members.Knows(news)).Select(news => news.Session)],
         Brief = Brief(_kept.Run),
     };
