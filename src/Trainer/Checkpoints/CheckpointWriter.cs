@@ -189,7 +189,7 @@ public sealed class CheckpointWriter : IDisposable
         if (!await _coordinator.PublishAsync(published, cancellationToken))
         {
             await _store.WithdrawAsync(published, cancellationToken);
-            throw new CheckpointException($"checkpoint of step {progress.Step}, generation {_options.Generation}: the run has gone on from an earlier step meanwhile; it is deleted");
+            throw new CheckpointException($"checkpoint of step {progress.Step}, generation {_options.Generation}: the run has gone on from an earlier step meanwhile, or is over; it is deleted");
         }
 
         LatestPath = published.Path;

@@ -82,7 +82,10 @@ public sealed class Orders
     {
         lock (gate)
         {
-            if (Weight(order) < Weight(pending) || (pending is Order.Train later && order is Order.Train earlier && earlier.Assignment.Generation <= later.Assignment.Generation))
+            bool counts = (pending, order) is (Order.Train { Assignment: var taken }, Order.Train { Assignment: var given })
+                ? given.Generation > taken.Generation
+                : Weight(order) >= PendingWeight(pending);
+            if (!counts)
             {
                 return;
             }
@@ -119,6 +122,9 @@ public sealed class Orders
             return order;
         }
     }
+
+    // To save what only trainers hold comes before other orders, but whatever is newer than it counts.
+    private static int PendingWeight(Order? order) => order is Order.Train ? 1 : Weight(order);
 
     private static int Weight(Order? order) => order switch
     {

@@ -30,6 +30,34 @@ public sealed class OrdersTests
         }
     }
 
+    // Pending, newer, what the trainer takes.
+    [Theory]
+    [InlineData("save 7", "train 8", "train 8")]
+    [InlineData("save 7", "save 8", "save 8")]
+    [InlineData("train 7", "save 8", "save 8")]
+    [InlineData("save 8", "train 7", "save 8")]
+    [InlineData("train 8", "save 7", "train 8")]
+    [InlineData("save 7", "wait", "wait")]
+    [InlineData("save 7", "rejoin", "rejoin")]
+    [InlineData("save 7", "go", "go")]
+    [InlineData("save 7", "stop", "stop")]
+    [InlineData("save 7", "end", "end")]
+    [InlineData("wait", "save 7", "save 7")]
+    [InlineData("go", "save 7", "save 7")]
+    [InlineData("stop", "save 7", "save 7")]
+    [InlineData("end", "save 7", "end")]
+    [InlineData("go", "train 7", "go")]
+    [InlineData("stop", "train 7", "stop")]
+    [InlineData("stop", "wait", "stop")]
+    public void Post_WhichOrderCounts(string pending, string newer, string taken)
+    {
+        var orders = new Orders();
+        var made = new[] { pending, newer }.ToDictionary(name => name, Make);
+        orders.Post(made[pending]);
+        orders.Post(made[newer]);
+        orders.Take().ShouldBeSameAs(made[taken]);
+    }
+
     [Fact]
     public void Post_AtOnce_TellsWhoeverTrains()
     {
@@ -52,6 +80,17 @@ public sealed class OrdersTests
         orders.Post(Train(1));
         orders.Wait(TimeSpan.Zero).ShouldBeTrue();
     }
+
+    private static Order Make(string name) => name.Split(' ') switch
+    {
+        ["save", var number] => new Order.Train(new Assignment { Generation = long.Parse(number), SaveOnly = true }),
+        ["train", var number] => Train(long.Parse(number)),
+        ["wait"] => new Order.Wait(new Standby()),
+        ["rejoin"] => new Order.Rejoin("lost"),
+        ["go"] => new Order.Go("drained", Last: true),
+        ["stop"] => new Order.Stop("asked", Over: false),
+        _ => new Order.End(1, "failed"),
+    };
 
     private static Order.Train Train(long generation, bool atOnce = false) => new(new Assignment { Generation = generation, AtOnce = atOnce });
 }
