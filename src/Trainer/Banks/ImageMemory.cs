@@ -12,7 +12,7 @@ namespace DarkMatter.Trainer.Banks;
 /// </summary>
 /// <remarks>
 /// Rows lie in partitions of <see cref="PartitionRows"/> images, so that checkpoints and heals share them out. An image that was not seen yet has a
-/// row of zeros and reads as one of some random directions. 1.3 M × 128 take 666 MB in float32 and 333 MB in float16, from the start.
+/// row of zeros and reads as a random direction of its own. 1.3 M × 128 take 666 MB in float32 and 333 MB in float16, from the start.
 /// </remarks>
 public sealed class ImageMemory : Bank
 {
@@ -40,7 +40,8 @@ public sealed class ImageMemory : Bank
     /// <summary>The rows of some images, in their order: [k, D].</summary>
     /// <param name="images">Numbers in the dataset, 0 to L − 1.</param>
     /// <param name="type">The precision to compute in.</param>
-    public Tensor Read(IReadOnlyList<long> images, ScalarType type)
+    /// <param name="unseen">What images that were not seen yet have for a row: [k, D]; null: random directions, another for each.</param>
+    public Tensor Read(IReadOnlyList<long> images, ScalarType type, Tensor? unseen = null)
     {
         using var _ = no_grad();
         var directions = Buffer("directions");
@@ -52,9 +53,18 @@ public sealed class ImageMemory : Bank
         }
 
         rows = rows.to(type);
-        var unseen = (rows * rows).sum(1, keepdim: true).eq(0);               // [k, 1]
-        var random = directions.index_select(0, tensor(images.Select(image => image % directions.shape[0]).ToArray(), device: rows.device));
-        return where(unseen, random.to(type), rows);
+        var blank = (rows * rows).sum(1, keepdim: true).eq(0);                // [k, 1]
+        return where(blank, unseen ?? Random(images).to(type), rows);
+    }
+
+    /// <summary>One of P directions with the signs of another: P² that are as good as orthogonal, at the price of P.</summary>
+    private Tensor Random(IReadOnlyList<long> images)
+    {
+        var directions = Buffer("directions");
+        var count = directions.shape[0];
+        Tensor Chosen(Func<long, long> of) => directions.index_select(0, tensor(images.Select(of).ToArray(), device: directions.device));
+        var signs = Chosen(image => image / count % count).lt(0).to(directions.dtype);    // 1 where negative
+        return Chosen(image => image % count) * (1 - (2 * signs));
     }
 
     /// <summary>The rows of neighbouring images as they are kept, zeros where an image was not seen yet: [end − first, D].</summary>
@@ -90,10 +100,11 @@ public sealed class ImageMemory : Bank
     /// <param name="embeddings">v of this rank's images, unit rows: [n, D].</param>
     /// <param name="momentum">μ.</param>
     /// <param name="share">Says which images they are.</param>
-    public ImageRows Gather(Tensor embeddings, double momentum, RankShare share)
+    /// <param name="unseen">As for <see cref="Read"/>: what those average with that have no row yet.</param>
+    public ImageRows Gather(Tensor embeddings, double momentum, RankShare share, Tensor? unseen = null)
     {
         using var _ = no_grad();
-        var mixed = normalize((Read(share.Images, embeddings.dtype) * momentum) + (embeddings.detach() * (1 - momentum)), dim: 1);
+        var mixed = normalize((Read(share.Images, embeddings.dtype, unseen) * momentum) + (embeddings.detach() * (1 - momentum)), dim: 1);
         var images = share.Ranks.AllGather(tensor(share.Images.ToArray()), share.Counts);
         return new ImageRows(images.data<long>().ToArray(), Gathered(mixed, share));
     }

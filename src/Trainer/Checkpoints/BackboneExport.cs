@@ -58,12 +58,16 @@ public static class BackboneExport
     public static Backbone Read(BackboneOptions options, string path, ITorchStack stack) => Read(options, [path], stack);
 
     /// <summary>As <see cref="Read(BackboneOptions, string, ITorchStack)"/>, from the parts that the ranks of a run have written.</summary>
-    public static Backbone Read(BackboneOptions options, IReadOnlyList<string> paths, ITorchStack stack)
+    /// <param name="options">Its options, from the recipe.</param>
+    /// <param name="paths">The model files of a checkpoint, or an export.</param>
+    /// <param name="stack">Computes.</param>
+    /// <param name="part">Which of a checkpoint's backbones: <see cref="Methods.MethodOptions.ExportedPart"/>.</param>
+    public static Backbone Read(BackboneOptions options, IReadOnlyList<string> paths, ITorchStack stack, string part = "backbone")
     {
         var backbone = options.Create(new Normalization(stack, null));
         try
         {
-            var prefix = "backbone.";
+            var prefix = part + ".";
             bool wide;
             using (var parts = SafetensorsParts.Open(paths))
             {

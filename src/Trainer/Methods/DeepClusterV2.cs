@@ -16,7 +16,7 @@ namespace DarkMatter.Trainer.Methods;
 /// <remarks>
 /// n images on this rank · N on all ranks · M images of the dataset · V views · A views (large crops) that are remembered · D embedding dimensions ·
 /// H sets of K prototypes · τ temperature · f backbone · g projector. The first epoch only fills the memory, as the authors' pass before training
-/// does: nothing is updated in it. An epoch begins with the first step whose images are past a multiple of M. The prototypes' order does not matter.
+/// does: nothing is updated in it, and the learning rate's schedule begins after it. An epoch begins with the first step whose images are past a multiple of M. The prototypes' order does not matter.
 /// </remarks>
 public sealed class DeepClusterV2 : JointEmbedding
 {
@@ -43,6 +43,9 @@ public sealed class DeepClusterV2 : JointEmbedding
         _clusters = Part("clusters", new Clusters(options.PrototypeSets, options.Prototypes, options.ProjectorOutput, _images));
     }
 
+    /// <summary>The first epoch, to the step with which the second begins.</summary>
+    public override long UntrainedSteps => (_images + Share.Total - 1) / Share.Total;
+
     /// <inheritdoc/>
     public override MethodLoss Loss(Tensor x) => Loss([x]);
 
@@ -51,13 +54,17 @@ public sealed class DeepClusterV2 : JointEmbedding
     {
         var step = _memories[0].Updates;
         var images = tensor(Share.Images.ToArray(), device: x[0].device);     // [n]
-        var z = Unit(Through(cat([.. x.Select(size => Through(size, Backbone))]), _g));    // [V·n, D]
+        Tensor z;                                                             // [V·n, D]
+        using (Epoch(step) == 0 ? no_grad() : null)
+            z = Unit(Through(cat([.. x.Select(size => Through(size, Backbone))]), _g));
         _newest = [.. z.detach().chunk(Views)[.._options.CodeViews].Zip(_memories, (v, memory) => memory.Gather(v, 0, Share))];
         _next = BeginsEpoch(step) ? Recluster(step) : null;
         var (prototypes, assignments) = _next ?? (_clusters.Prototypes, _clusters.Assignments);    // [H, K, D], [H, M]
 
-        var loss = z.sum() * 0;                                               // all there is in the first epoch
-        for (var h = 0; h < _options.PrototypeSets && Epoch(step) > 0; h++)
+        if (Epoch(step) == 0)
+            return new MethodLoss(zeros(Array.Empty<long>(), dtype: z.dtype, device: z.device, requires_grad: true), z);    // no parameter gets a gradient
+        var loss = zeros(Array.Empty<long>(), dtype: z.dtype, device: z.device);
+        for (var h = 0; h < _options.PrototypeSets; h++)
         {
             var target = assignments[h].index_select(0, images).repeat(Views);    // [V·n], −1: not seen in the epoch before
             loss += CrossEntropy(z, prototypes[h], target, _options.Temperature);

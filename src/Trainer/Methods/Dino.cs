@@ -10,7 +10,8 @@ namespace DarkMatter.Trainer.Methods;
 /// <summary>
 /// DINO: from every view, the student predicts the distribution that its own average, the teacher, gives for another, large one; centring keeps
 /// the teacher from always naming one dimension, a low temperature from naming all alike. Source: Caron et al. 2021, algorithm 1, and the
-/// authors' <c>main_dino.py</c>, which wins where they differ. (Their gradient clipping is the optimizer's affair and not here.)
+/// authors' <c>main_dino.py</c>, which wins where they differ. (Their gradient clipping is the optimizer's affair and not here.) The teacher, the
+/// better of the two all along (section 5.2), is what is evaluated and exported, as their <c>eval_knn.py</c> does.
 /// </summary>
 /// <remarks>
 /// n images on this rank · N on all ranks · V views, the teacher sees the first two (large crops) · K outputs · τ_s, τ_t temperatures · c centre ·
@@ -30,9 +31,9 @@ public sealed class Dino : JointEmbedding
         : base(options, setup)
     {
         _options = options;
-        _h = Part("head", new DinoHead(Backbone.Features, options));
+        _h = Part("head", new DinoHead(Backbone.Features, options, setup.Norm));
         _teacherF = Part("teacher_backbone", MovingAverage.Begin(setup.Model.Create(setup.Norm), Backbone));
-        _teacherH = Part("teacher_head", MovingAverage.Begin(new DinoHead(Backbone.Features, options), _h));
+        _teacherH = Part("teacher_head", MovingAverage.Begin(new DinoHead(Backbone.Features, options, setup.Norm), _h));
         _centre = Part("centre", new Centre(options.Outputs));
     }
 
@@ -43,7 +44,8 @@ public sealed class Dino : JointEmbedding
     public override MethodLoss Loss(IReadOnlyList<Tensor> x)                  // [V_k·n, 3, H_k, W_k] of each size
     {
         var features = cat([.. x.Select(size => Through(size, Backbone))]);   // [V·n, F]
-        var s = Through(features, _h).chunk(Views);                           // V × [n, K]
+        var bottleneck = Through(features, _h);                               // [V·n, D]
+        var s = _h.Cosines(bottleneck).chunk(Views);                          // V × [n, K]
         var given = Teach(x[0].narrow(0, 0, TeacherViews * Share.Count));      // [2n, K], without gradient
         var t = Distribution(given, _centre.Value, _options.TeacherTemperatureAt(_centre.Updates)).chunk(TeacherViews);
         _mean = GlobalSum.Of(given.sum([0]), Share.Ranks) / (TeacherViews * Share.Total);    // [K]
@@ -58,7 +60,7 @@ public sealed class Dino : JointEmbedding
             }
         }
 
-        return new MethodLoss(loss / (TeacherViews * (Views - 1) * (double)Share.Total), Shown(_h.Bottleneck(features.detach())));
+        return new MethodLoss(loss / (TeacherViews * (Views - 1) * (double)Share.Total), Shown(bottleneck));
     }
 
     /// <summary>softmax((t − c) / τ_t): [n, K].</summary>
@@ -82,38 +84,51 @@ public sealed class Dino : JointEmbedding
     public override Tensor Energy(Tensor x, Tensor y) => (Surprise(x, y) + Surprise(y, x)) / 2;
 
     private Tensor Surprise(Tensor x, Tensor y) => SwAv.CrossEntropy(
-        Distribution(Teach(y), _centre.Value, _options.TeacherTemperatureAt(_centre.Updates)), Through(x, Backbone, _h) / _options.StudentTemperature);
+        Distribution(Teach(y), _centre.Value, _options.TeacherTemperatureAt(_centre.Updates)), _h.Cosines(Through(x, Backbone, _h)) / _options.StudentTemperature);
 
     private Tensor Teach(Tensor x)
     {
         using var _ = no_grad();
-        return Through(x, _teacherF, _teacherH);
+        return _teacherH.Cosines(Through(x, _teacherF, _teacherH));
     }
 }
 
-/// <summary>Three linear layers with GELU, a bottleneck of unit length, and K directions whose lengths are fixed at 1 (weight norm).</summary>
+/// <summary>Three linear layers with GELU up to a bottleneck of D, and K directions whose lengths are fixed at 1 (weight norm).</summary>
 internal sealed class DinoHead : Module<Tensor, Tensor>
 {
     private readonly Linear first;
     private readonly Linear second;
     private readonly Linear third;
     private readonly Linear last;
+    private readonly Models.BatchNorm? firstNorm, secondNorm;
 
-    internal DinoHead(int inputs, DinoOptions options)
+    internal DinoHead(int inputs, DinoOptions options, Normalization norm)
         : base(nameof(DinoHead))
     {
         first = Start(Linear(inputs, options.Hidden));
         second = Start(Linear(options.Hidden, options.Hidden));
+        if (options.NormalizeHead)
+        {
+            firstNorm = norm.Layer(options.Hidden);
+            secondNorm = norm.Layer(options.Hidden);
+        }
+
         third = Start(Linear(options.Hidden, options.Bottleneck));
         last = Linear(options.Bottleneck, options.Outputs, hasBias: false);
         RegisterComponents();
     }
 
-    /// <summary>[n, F] → [n, K], cosines.</summary>
-    public override Tensor forward(Tensor input) => linear(normalize(Bottleneck(input), dim: 1), normalize(last.weight!, dim: 1));
+    /// <summary>[n, F] → [n, D]: what is compared with the K directions, before it gets unit length.</summary>
+    public override Tensor forward(Tensor input) => third.call(Hidden(second, secondNorm, Hidden(first, firstNorm, input)));
 
-    /// <summary>[n, F] → what is compared with the K directions, before it gets unit length.</summary>
-    internal Tensor Bottleneck(Tensor features) => third.call(second.call(first.call(features).gelu()).gelu());
+    /// <summary>[n, D] → [n, K]: in float32 at least, for a temperature of 0.04 multiplies what bfloat16 would round off by 25.</summary>
+    internal Tensor Cosines(Tensor bottleneck) => linear(normalize(bottleneck, dim: 1), normalize(last.weight!, dim: 1));
+
+    private static Tensor Hidden(Linear layer, Models.BatchNorm? norm, Tensor input)
+    {
+        var x = layer.call(input);
+        return (norm is null ? x : norm.call(x)).gelu();
+    }
 
     private static Linear Start(Linear layer)
     {
@@ -156,6 +171,9 @@ public sealed record DinoOptions : MethodOptions
     public override string Name => "dino";
 
     /// <inheritdoc/>
+    public override string ExportedPart => "teacher_backbone";
+
+    /// <inheritdoc/>
     public override (int Least, int Most) Views => (2, 16);
 
     /// <inheritdoc/>
@@ -189,6 +207,12 @@ public sealed record DinoOptions : MethodOptions
     /// <summary>Width of the head's hidden layers. Default 2048.</summary>
     public int Hidden { get; init; } = 2048;
 
+    /// <summary>
+    /// Whether the head's hidden layers are normalised (the authors' <c>use_bn_in_head</c>). Default false. A convolutional backbone's first features are
+    /// nearly parallel; without it a short run may not get off the ground.
+    /// </summary>
+    public bool NormalizeHead { get; init; }
+
     /// <summary>Width of the bottleneck. Default 256.</summary>
     public int Bottleneck { get; init; } = 256;
 
@@ -209,6 +233,7 @@ public sealed record DinoOptions : MethodOptions
         CentreMomentum = given.Real("centre_momentum", CentreMomentum, 0, 1),
         FreezeSteps = given.Whole("freeze_steps", FreezeSteps, 0, 1L << 40),
         Hidden = given.Count("hidden", Hidden, 2, 16384),
+        NormalizeHead = given.Switch("normalize_head", NormalizeHead),
         Bottleneck = given.Count("bottleneck", Bottleneck, 2, 16384),
         Outputs = given.Count("outputs", Outputs, 2, 1 << 20),
     };

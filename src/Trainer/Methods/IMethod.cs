@@ -22,8 +22,11 @@ public interface IMethod : IDisposable
     /// <summary>Everything that is trained, averaged or remembered; its state is what a checkpoint holds.</summary>
     nn.Module Network { get; }
 
-    /// <summary>What remains when training is done: evaluated and exported.</summary>
+    /// <summary>The backbone that is trained; what is evaluated and exported is <see cref="MethodOptions.ExportedPart"/>, mostly the same.</summary>
     Backbone Backbone { get; }
+
+    /// <summary>Updates at the start in which nothing is trained: the schedule of the learning rate begins after them.</summary>
+    long UntrainedSteps => 0;
 
     /// <summary>This rank's part of the loss; the parts of all ranks sum to the loss of the global batch.</summary>
     /// <param name="x">[V·n, 3, H, W] float32: view 1 of the n images, then view 2, …</param>

@@ -41,6 +41,9 @@ public abstract class JointEmbedding : IMethod
     /// <inheritdoc/>
     public bool Autocast { get; set; }
 
+    /// <inheritdoc/>
+    public virtual long UntrainedSteps => 0;
+
     /// <summary>This rank's part of the global batch.</summary>
     protected RankShare Share { get; }
 

@@ -12,6 +12,9 @@ public abstract record MethodOptions
     /// <summary>The method as recipes spell it.</summary>
     public abstract string Name { get; }
 
+    /// <summary>The part of the network that remains when training is done, evaluated and exported: a backbone's name in checkpoints.</summary>
+    public virtual string ExportedPart => "backbone";
+
     /// <summary>How many views of an image it compares.</summary>
     public virtual (int Least, int Most) Views => (2, 2);
 

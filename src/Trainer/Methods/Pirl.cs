@@ -57,13 +57,14 @@ public sealed class Pirl : JointEmbedding
         if (x is [var both])
             return Loss(both);
         var others = _memory.Draw(_options.Negatives);                        // [K], the same on every rank
-        var v = Image(x[0]);                                                  // [n, D], unit
         var p = Patches(x[1]);                                                // [n, D], unit
-        var own = _memory.Read(Share.Images, v.dtype);                        // [n, D]
+        var v = Image(x[0]);                                                  // [n, D], unit; last, so that running statistics end as whole images' (the authors' order)
+        var unseen = _options.RememberFirst ? v.detach() : null;
+        var own = _memory.Read(Share.Images, v.dtype, unseen);                // [n, D]
         var negative = _memory.Read(others, v.dtype);                         // [K, D]
         var same = tensor(Share.Images.ToArray(), device: v.device).unsqueeze(1).eq(tensor(others, device: v.device));    // [n, K] a negative that is the image itself
 
-        _newest = _memory.Gather(v, _options.Momentum, Share);
+        _newest = _memory.Gather(v, _options.Momentum, Share, unseen);
         _z = _options.InfoNce ? 0 : _partition.Value > 0 ? _partition.Value : FirstPartition(p, own, negative);
         var loss = (Contrast(p, own, negative, same) / 2) + (Contrast(v, own, negative, same) / 2);
         return new MethodLoss(loss / Share.Total, Shown(v, p));
@@ -191,6 +192,12 @@ public sealed record PirlOptions : MethodOptions
     /// <summary>Softmax among the candidates instead of telling data from noise. Default false.</summary>
     public bool InfoNce { get; init; }
 
+    /// <summary>
+    /// What an image that was not seen yet has for a memory: its embedding of this step (true), or a random direction as the authors have it (false, the
+    /// default). In a run of a few epochs the first, which draws images to random directions, is a large part.
+    /// </summary>
+    public bool RememberFirst { get; init; }
+
     /// <summary>Linear layers of the two heads, each but the last as wide as the features. Default 1 (2 in the authors' later configuration).</summary>
     public int ProjectorLayers { get; init; } = 1;
 
@@ -214,6 +221,7 @@ public sealed record PirlOptions : MethodOptions
         Momentum = given.Real("momentum", Momentum, 0, 1),
         Negatives = given.Count("negatives", Negatives, 1, 1 << 24),
         InfoNce = given.Switch("info_nce", InfoNce),
+        RememberFirst = given.Switch("remember_first", RememberFirst),
         ProjectorLayers = given.Count("projector_layers", ProjectorLayers, 1, 2),
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
         Bank = Bank.Read(given),

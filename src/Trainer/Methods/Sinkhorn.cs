@@ -21,16 +21,19 @@ internal static class Sinkhorn
         double[] samples = [scores.shape[0]];
         ranks.AllReduceSum(samples);                                          // M
         var prototypes = scores.shape[1];                                     // K
-        var q = (scores.detach() / epsilon).exp();                            // [m, K]
+        var q = ((scores.detach() - 1) / epsilon).exp();                      // [m, K]; scores are cosines: no more than 1, a little more when learning goes wrong
         q /= Sum(q.sum(), ranks);                                             // a joint distribution: all elements sum to 1
         for (var i = 0; i < iterations; i++)
         {
-            q /= Sum(q.sum([0]), ranks) * prototypes;                           // every prototype has 1/K of it
+            q /= (Sum(q.sum([0]), ranks) * prototypes).clamp_min(Least);        // every prototype has 1/K of it
             q /= q.sum(1, keepdim: true) * samples[0];                        // every sample has 1/M of it
         }
 
         return q * samples[0];
     }
+
+    /// <summary>A prototype so far from every sample that its powers underflow gets nothing, not 0/0.</summary>
+    private const double Least = 1e-30;
 
     private static Tensor Sum(Tensor x, ICollective ranks)
     {

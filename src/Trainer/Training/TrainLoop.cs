@@ -26,7 +26,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         using var views = new ViewBuffer(options);
         var checkpoints = state.CheckpointWriter(options, session);
         var calibration = new Calibration(options, state, ranks, session);
-        var schedule = new Schedule(options.Optimizer, state.TotalSteps);
+        var schedule = new Schedule(options.Optimizer, state.TotalSteps, state.Method.UntrainedSteps);
         var watch = new TrainingWatch(options.Watch, options.Method.Plateaus(options.GlobalBatch), state.Share, ranks);
         var clock = Stopwatch.StartNew();
         var sums = default(StepSums);
@@ -81,7 +81,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
                 report = report with { StateHash = compares ? state.CompareHashes() : null };
                 health = watch.After(state.Step, sums.Loss, loss.Embeddings);   // on a schedule; a collapse is told, never trained on
                 if (calibration.StepTook(elapsed))
-                    schedule = new Schedule(options.Optimizer, state.TotalSteps);
+                    schedule = new Schedule(options.Optimizer, state.TotalSteps, state.Method.UntrainedSteps);
             }
             catch (CollectiveAbortedException)
             {

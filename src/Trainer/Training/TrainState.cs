@@ -159,7 +159,7 @@ public sealed partial class TrainState : IDisposable
     public void ApplyStep(double lr, ulong samples)
     {
         _pristine = false;
-        var decay = new Schedule(_options.Optimizer, Math.Max(1, TotalSteps)).WeightDecayAt(Step);
+        var decay = new Schedule(_options.Optimizer, Math.Max(1, TotalSteps), Method.UntrainedSteps).WeightDecayAt(Step);
         Optimizer.Step(Gradients.Gradients, lr, parameter => Method.UpdateOf(parameter, Step), decay);
         Step++;
         Method.AfterUpdate(Step, TotalSteps);

@@ -42,6 +42,17 @@ public sealed class ImageMemoryTests
     }
 
     [Fact]
+    public void Read_ManyUnseenImages_AreDirectionsOfTheirOwn()
+    {
+        using var scope = NewDisposeScope();
+        using var memory = new ImageMemory(Images, Batch, 64, new BankOptions());
+        // Whole multiples of the 4,096 directions apart, and neighbours.
+        var rows = memory.Read([.. Enumerable.Range(0, 16).Select(i => 7L + (4096 * i)), .. Enumerable.Range(0, 16).Select(i => 8192L + i)], ScalarType.Float64);
+        var cosines = SmallMethods.Doubles(rows.matmul(rows.t()));
+        cosines.Index().Where(c => c.Index / 32 != c.Index % 32).Max(c => Math.Abs(c.Item)).ShouldBeLessThan(0.75);
+    }
+
+    [Fact]
     public void Draw_AtEachUpdate_IsOtherImagesEachOnce()
     {
         using var scope = NewDisposeScope();
@@ -111,7 +122,7 @@ public sealed class ImageMemoryTests
     private static Dictionary<long, double[]> Twin(double[] first, int staleness, int steps)
     {
         var directions = first.Chunk(D).ToArray();
-        var rows = Enumerable.Range(1, steps).SelectMany(Numbers).Distinct().ToDictionary(image => image, image => directions[image % 4096]);
+        var rows = Enumerable.Range(1, steps).SelectMany(Numbers).Distinct().ToDictionary(image => image, image => directions[image % 4096].Zip(directions[image / 4096 % 4096], (v, sign) => sign < 0 ? -v : v).ToArray());
         var waiting = new Queue<(long Image, double[] Row)[]>();
         for (var step = 1; step <= steps; step++)
         {

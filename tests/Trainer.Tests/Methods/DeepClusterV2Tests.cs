@@ -75,6 +75,7 @@ public sealed class DeepClusterV2Tests
         foreach (var (name, parameter) in method.Network.named_parameters())
         {
             method.UpdateOf(name, 0).ShouldBe(ParameterUpdate.Frozen);
+            method.UpdateOf(name, method.UntrainedSteps).ShouldBe(ParameterUpdate.Scheduled);
             outcome.State[name].ShouldBe(SmallMethods.Doubles(parameter), name);
         }
 

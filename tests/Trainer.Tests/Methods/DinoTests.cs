@@ -1,3 +1,4 @@
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
@@ -53,14 +54,51 @@ public sealed class DinoTests
         using (no_grad())
         {
             // The teacher starts as a copy: the student's head on the student's features of both views together.
-            var head = (nn.Module<Tensor, Tensor>)method.Network.named_children().Single(c => c.name == "teacher_head").module;
+            var head = (DinoHead)method.Network.named_children().Single(c => c.name == "teacher_head").module;
             var backbone = (nn.Module<Tensor, Tensor>)method.Network.named_children().Single(c => c.name == "teacher_backbone").module;
-            mean = SmallMethods.Doubles(head.call(backbone.call(x[0])).mean([0]));
+            mean = SmallMethods.Doubles(head.Cosines(head.call(backbone.call(x[0]))).mean([0]));
         }
 
         method.Loss(x);
         method.AfterUpdate(1, 100);
         SmallMethods.Doubles(method.Network.get_buffer("centre.value")!).ShouldBe([.. mean.Select(v => 0.1 * v)], 1e-12);
+    }
+
+    /// <summary>What bfloat16 rounds of a cosine, 0.002, would be 0.05 of a logit.</summary>
+    [Fact]
+    public void Loss_UnderAutocast_TakesCosinesInFloat32()
+    {
+        using var scope = NewDisposeScope();
+        using var head = new DinoHead(8, new DinoOptions { Hidden = 8, Bottleneck = 8, Outputs = 6, NormalizeHead = true }, new Normalization(TorchStack.Current, null));
+        var bottleneck = Rows.Tensor(Rows.Random(N, 8, 6)).to(ScalarType.Float32);
+        var cosines = head.Cosines(bottleneck);
+        using (TorchStack.Current.Autocast(true))
+            head.call(bottleneck);
+        cosines.dtype.ShouldBe(ScalarType.Float32);
+        var rounded = (cosines - cosines.to(ScalarType.BFloat16).to(ScalarType.Float32)).abs().max().item<float>();
+        rounded.ShouldBeGreaterThan(0, "cosines that went through bfloat16 would not change by rounding to it");
+    }
+
+    [Fact]
+    public void Export_OfDino_IsTheTeacher()
+    {
+        using var scope = NewDisposeScope();
+        using var method = SmallMethods.Create("dino", new SingleRank(1), [Images], ScalarType.Float32);
+        using (no_grad())
+        {
+            foreach (var (name, parameter) in method.Network.named_parameters().Where(p => p.name.StartsWith("teacher_backbone.", StringComparison.Ordinal)))
+                parameter.fill_(0.25);
+        }
+
+        var folder = Directory.CreateTempSubdirectory("dino");
+        var file = Path.Combine(folder.FullName, "model.safetensors");
+        SafetensorsWriter.Write(file, new TensorSet(method.Network.state_dict().Select(t => (t.Key, t.Value))).Capture());
+        var model = new ResNetOptions { Width = 8, Stem = ResNetStem.Small };
+        using var exported = BackboneExport.Read(model, [file], TorchStack.Current, new DinoOptions().ExportedPart);
+        exported.named_parameters().ShouldAllBe(p => p.parameter.eq(0.25).all().item<bool>());
+        using var trained = BackboneExport.Read(model, [file], TorchStack.Current, new SimClrOptions().ExportedPart);
+        trained.named_parameters().ShouldContain(p => !p.parameter.eq(0.25).all().item<bool>());
+        folder.Delete(recursive: true);
     }
 
     [Theory]

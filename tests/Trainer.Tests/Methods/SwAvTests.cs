@@ -25,6 +25,17 @@ public sealed class SwAvTests
         codes.ShouldBe([.. Twin(scores, 0.1, iterations).SelectMany(row => row)], 1e-12);
     }
 
+    /// <summary>At ε = 0.01 e^(1/ε) is more than a float32 holds.</summary>
+    [Fact]
+    public void Sinkhorn_SmallEpsilonInFloat32_StaysFinite()
+    {
+        using var scope = NewDisposeScope();
+        var scores = Rows.Tensor(Rows.Unit(Rows.Random(20, 6, 3))).matmul(Rows.Tensor(Rows.Unit(Rows.Random(8, 6, 4))).t());
+        var exact = Sinkhorn.Assign(scores, 0.01, 3, new SingleRank(1));
+        var single = Sinkhorn.Assign(scores.to(ScalarType.Float32), 0.01, 3, new SingleRank(1));
+        (single.to(ScalarType.Float64) - exact).abs().max().item<double>().ShouldBeLessThan(1e-4);
+    }
+
     [Fact]
     public void Sinkhorn_ManyIterations_SpreadsSamplesEvenlyInWhateverOrderThePrototypesAre()
     {

@@ -60,6 +60,22 @@ public sealed class ScheduleTests
         Enumerable.Range(0, 4).Select(step => schedule.At(step)).ShouldBe([2.5, 3, 3.5, 4], 1e-12);
     }
 
+    /// <summary>DeepCluster-v2's first epoch fills its memory and trains nothing.</summary>
+    [Fact]
+    public void UntrainedSteps_AtTheStart_ComeBeforeTheSchedule()
+    {
+        var options = Options with { FinalWeightDecay = 1 };
+        var (late, plain) = (new Schedule(options, 140, untrainedSteps: 40), new Schedule(options, 100));
+        for (var step = 0; step < 100; step++)
+        {
+            late.At(40 + step).ShouldBe(plain.At(step), 1e-12);
+            late.WeightDecayAt(40 + step).ShouldBe(plain.WeightDecayAt(step), 1e-12);
+        }
+
+        late.At(3).ShouldBe(plain.At(0));
+        new Schedule(Options, 10, untrainedSteps: 50).At(9).ShouldBeInRange(0, 2, "a run that ends before anything is trained");
+    }
+
     [Fact]
     public void WeightDecay_OfDino_RisesAlongHalfACosine()
     {

@@ -61,7 +61,7 @@ internal sealed class Finishing(PretrainRequest request, RunFolder folder, Outpu
     /// <summary>Writes the backbone of a checkpoint with torchvision's names.</summary>
     public static void Export(Recipe recipe, IReadOnlyList<string> weights, string path)
     {
-        using var backbone = BackboneExport.Read(recipe.Model, weights, TorchStack.Current);
+        using var backbone = BackboneExport.Read(recipe.Model, weights, TorchStack.Current, recipe.Method.ExportedPart);
         BackboneExport.Write(backbone, path, EncoderEvaluation.Floats(recipe.Data.Mean), EncoderEvaluation.Floats(recipe.Data.Std), recipe.Views[0].View.Size);
     }
 

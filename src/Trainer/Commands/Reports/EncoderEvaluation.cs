@@ -42,7 +42,7 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         stack.SetThreads(Environment.ProcessorCount);
         var bfloat16 = UsesBFloat16(recipe.Train.Precision, stack);
         var size = recipe.Views[0].View.Size;
-        using var backbone = BackboneExport.Read(recipe.Model, weights, stack);
+        using var backbone = BackboneExport.Read(recipe.Model, weights, stack, recipe.Method.ExportedPart);
         var extractor = new FeatureExtractor(stack, Floats(recipe.Data.Mean), Floats(recipe.Data.Std));
 
         var (bankTotal, queryTotal) = (Limited(bankPath, recipe.Evaluation.Bank), Limited(queryPath, recipe.Evaluation.Queries));
