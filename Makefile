@@ -63,9 +63,9 @@ bench-methods: setup ## every method on Fashion-MNIST for 10 minutes, one after 
 	@/usr/bin/python3 bench/methods/table.py $(ARGS)
 
 .PHONY: bench-bank
-bench-bank: ## appending a batch's keys to the queue on every rank and reading it, against a gather; last line 'MILLISECONDS bank_p50 …'
+bench-bank: ## the queue's append and read in a step, the way to the silo, memory of 1.3 M images: docs/benchmarks/bank.md; last line 'MILLISECONDS bank_p50 …'
 	@eng/setup --test
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Bank.Bench/release/DarkMatter.Bank.Bench.dll $(ARGS)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Bank.Bench/release/DarkMatter.Bank.Bench.dll $(or $(ARGS),--output docs/benchmarks/bank.md)
 
 .PHONY: soak
 soak: ## real trainers and a silo that are killed, stopped and drained at random (SECONDS=600 SEED=1); last line 'VERDICT …' of the ledger

@@ -11,8 +11,11 @@ internal static class Hardware
     public static void Print(string[] args)
     {
         Console.WriteLine($"{Machine.Hardware}; commit {Machine.Commit()}; arguments: {string.Join(' ', args)}");
-        Console.WriteLine($"physical limits: memcpy {Copy():F1} GB/s, loopback TCP {Loopback():F1} GB/s one way, TCP ping-pong {PingPong():F0} us there and back");
+        Console.WriteLine(Limits());
     }
+
+    public static string Limits() =>
+        $"physical limits: memcpy {Copy():F1} GB/s, loopback TCP {Loopback():F1} GB/s one way, TCP ping-pong {PingPong():F0} us there and back";
 
     private static double Copy()
     {

@@ -22,7 +22,7 @@ public sealed class Bank
     private readonly long _life;
     private byte[]?[] _blocks;
     private long[] _changed;
-    private byte[]?[]? _seeded;
+    private Seeding? _seeding;
 
     /// <summary>An empty partition.</summary>
     /// <param name="shape">Of the bank.</param>
@@ -65,7 +65,7 @@ public sealed class Bank
         {
             Generation = generation;
             _waiting.Clear();
-            _seeded = null;
+            _seeding = null;
             TakeBack(step);
         }
 
@@ -110,7 +110,11 @@ public sealed class Bank
         return Status();
     }
 
-    /// <summary>Rows that the partition is given whole. A seed that is older than what is there changes nothing.</summary>
+    /// <summary>
+    /// Rows that the partition is given whole. All ranks of a generation have the same rows of a step, so parts of one step fit together whatever stream
+    /// they come on and however often; a part of another step, or one before which a part is missing, is refused. A seed that is older than what is there
+    /// changes nothing.
+    /// </summary>
     public BankStatus Seed(long generation, BankSeed seed)
     {
         if (Refuse(generation) is { } refused)
@@ -119,29 +123,39 @@ public sealed class Bank
         }
 
         int rows = seed.Rows.Length / Shape.RowBytes;
-        if (seed.Step < 0 || seed.Rows.Length % Shape.RowBytes != 0 || seed.First < 0 || seed.First + rows > _rows)
+        if (seed.Step < 0 || seed.Rows.Length % Shape.RowBytes != 0 || seed.From < 0 || seed.First < seed.From || seed.First > _rows - rows || (seed.Begins && seed.From > 0))
         {
-            return Refused(Refusal.InvalidArgument, $"{seed.Rows.Length} bytes from row {seed.First} on as of step {seed.Step} do not fit {_rows} rows of {Shape.RowBytes} bytes");
+            return Refused(
+                Refusal.InvalidArgument,
+                $"{seed.Rows.Length} bytes from row {seed.First} on, behind row {seed.From}, as of step {seed.Step} do not fit {_rows} rows of {Shape.RowBytes} bytes");
         }
 
-        if (seed.Begins)
-        {
-            _seeded = NewBlocks();
-        }
-
-        if (_seeded is null || seed.Step <= Step)
+        if (seed.Step <= Step)
         {
             return Status();
         }
 
-        for (int i = 0; i < rows; i++)
+        if (seed.Begins && (_seeding is null || _seeding.Step < seed.Step))
         {
-            Write(_seeded, seed.First + i, seed.Rows.AsSpan(i * Shape.RowBytes, Shape.RowBytes));
+            _seeding = new Seeding(seed.Step, NewBlocks());
         }
 
+        if (_seeding is null || _seeding.Step != seed.Step || _seeding.Next < seed.From)
+        {
+            return Refused(
+                Refusal.FailedPrecondition,
+                $"rows from {seed.From} on as of step {seed.Step} do not follow {(_seeding is null ? "anything" : $"rows to {_seeding.Next} as of step {_seeding.Step}")}; give the partition its rows from the first one on");
+        }
+
+        for (int i = 0; i < rows; i++)
+        {
+            Write(_seeding.Blocks, seed.First + i, seed.Rows.AsSpan(i * Shape.RowBytes, Shape.RowBytes));
+        }
+
+        _seeding.Next = Math.Max(_seeding.Next, seed.First + rows);
         if (seed.Ends)
         {
-            (_blocks, _seeded, Step) = (_seeded, null, seed.Step);
+            (_blocks, _seeding, Step) = (_seeding.Blocks, null, seed.Step);
             Array.Fill(_changed, ++Version);
             _history.Clear();
             ApplyWhole();
@@ -207,6 +221,11 @@ public sealed class Bank
     private void Apply(long step, IEnumerable<BankLane> lanes)
     {
         (Step, Version) = (step, Version + 1);
+        if (_seeding?.Step <= step)
+        {
+            _seeding = null;
+        }
+
         var before = new List<(int, byte[])>();
         foreach (var lane in lanes)
         {
@@ -269,4 +288,14 @@ public sealed class Bank
         Refusal.StaleGeneration, $"rows of generation {generation} come after generation {Generation} has begun: this trainer no longer belongs to the run");
 
     private BankStatus Refused(Refusal refusal, string message) => Status() with { Refusal = refusal, Message = message };
+
+    /// <summary>Rows that are being given: as of a step, up to a row.</summary>
+    private sealed class Seeding(long step, byte[]?[] blocks)
+    {
+        public long Step => step;
+
+        public byte[]?[] Blocks => blocks;
+
+        public int Next { get; set; }
+    }
 }

@@ -38,7 +38,7 @@ public sealed record BankShape([property: Id(0)] long Rows, [property: Id(1)] in
 [GenerateSerializer, Alias("darkmatter.BankLane"), Immutable]
 public sealed record BankLane([property: Id(0)] int Lane, [property: Id(1)] int[] Places, [property: Id(2)] byte[] Rows);
 
-/// <summary>Rows that a partition is given whole, as of a step. Rows that are not given are zeros.</summary>
+/// <summary>Rows that a partition is given whole, as of a step, in one part or several that follow each other.</summary>
 [GenerateSerializer, Alias("darkmatter.BankSeed"), Immutable]
 public sealed record BankSeed
 {
@@ -54,13 +54,17 @@ public sealed record BankSeed
     [Id(2)]
     public byte[] Rows { get; init; } = [];
 
-    /// <summary>What was given before of a seed that was not finished is forgotten.</summary>
+    /// <summary>The first part; what was given of an older step and not finished is forgotten.</summary>
     [Id(3)]
     public bool Begins { get; init; }
 
-    /// <summary>Now all is given.</summary>
+    /// <summary>Now all is given; rows behind these are zeros.</summary>
     [Id(4)]
     public bool Ends { get; init; }
+
+    /// <summary>One more than the last row of the part before this one; rows from here to <see cref="First"/> are zeros.</summary>
+    [Id(5)]
+    public int From { get; init; }
 }
 
 /// <summary>Where a partition stands.</summary>

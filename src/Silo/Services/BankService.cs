@@ -93,6 +93,7 @@ internal sealed class BankService(IGrainFactory grains, IHostApplicationLifetime
             BankMessage.KindOneofCase.Seed => bank.One(message.Seed.Partition, grain => grain.Seed(message.Generation, new BankSeed
             {
                 Step = message.Step,
+                From = message.Seed.From,
                 First = message.Seed.First,
                 Rows = message.Seed.Rows.ToByteArray(),
                 Begins = message.Seed.Begins,

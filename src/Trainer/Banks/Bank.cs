@@ -28,7 +28,7 @@ public abstract class Bank : Module
     protected Bank(string kind, long length, int batch, int dimensions, BankOptions options)
         : base(kind)
     {
-        (_options, Length, Dimensions) = (options, length, dimensions);
+        (_options, Length, Batch, Dimensions) = (options, length, batch, dimensions);
         register_buffer("updates", zeros(Array.Empty<long>(), dtype: ScalarType.Int64));
         if (options.Staleness == 0)
             return;
@@ -39,8 +39,14 @@ public abstract class Bank : Module
     /// <summary>L.</summary>
     public long Length { get; }
 
+    /// <summary>N, the rows that an update writes at most.</summary>
+    public int Batch { get; }
+
     /// <summary>D.</summary>
     public int Dimensions { get; }
+
+    /// <summary>Whether rows are kept in a precision of their own, whatever the networks compute in.</summary>
+    public bool KeepsFloat16 => _options.Float16;
 
     /// <summary>Updates that have written here.</summary>
     public long Updates => Buffer("updates").item<long>();
@@ -95,6 +101,34 @@ public abstract class Bank : Module
 
     /// <summary>Rows in the precision in which they travel and are kept.</summary>
     protected Tensor Rounded(Tensor rows) => _options.Float16 ? rows.detach().to(ScalarType.Float16) : rows.detach();
+
+    /// <summary>
+    /// Rows of some places as they will be once nothing is held back: what the next update of a place builds on. The updates that staleness hides are
+    /// made all the same.
+    /// </summary>
+    /// <param name="places">k places.</param>
+    /// <param name="visible">Their visible rows: [k, D].</param>
+    protected Tensor WithHeld(IReadOnlyList<long> places, Tensor visible)
+    {
+        if (_options.Staleness == 0 || Updates == 0)
+            return visible;
+        using var _ = no_grad();
+        var (rows, heldPlaces) = (Buffer("held"), Buffer("held_places").cpu().data<long>().ToArray());
+        var newest = new Dictionary<long, long>();                            // place → row of [s · N, D]
+        for (var update = Visible + 1; update <= Updates; update++)
+        {
+            var slot = (update - 1) % _options.Staleness;
+            for (var at = slot * Batch; at < (slot + 1) * Batch; at++)
+                newest[heldPlaces[at]] = at;
+        }
+
+        var found = places.Index().Where(place => newest.ContainsKey(place.Item)).ToList();
+        if (found.Count == 0)
+            return visible;
+        var to = tensor(found.Select(place => (long)place.Index).ToArray(), device: visible.device);
+        var from = tensor(found.Select(place => newest[place.Item]).ToArray(), device: visible.device);
+        return visible.clone().index_copy_(0, to, rows.view(-1, Dimensions).index_select(0, from).to(visible.dtype));
+    }
 
     /// <summary>Takes the rows of update <paramref name="step"/>; those of s updates before become visible.</summary>
     /// <param name="places">Of each row, 0 to L − 1; of rows with one place the last counts.</param>

@@ -13,7 +13,8 @@ public sealed record BankOptions
 
     /// <summary>
     /// Key <c>bank_float16</c>: rows travel between ranks and are kept in float16, in half the bytes; a row of length 1 is off by at most
-    /// 2⁻¹¹ of each element. Default false: in the precision of training.
+    /// 2⁻¹¹ of each element. A queue is converted whole in every step, and that copy lives until the step's backward pass is over, so what is saved is the wire,
+    /// checkpoints and what a machine holds between steps. Default false: in the precision of training.
     /// </summary>
     public bool Float16 { get; init; }
 

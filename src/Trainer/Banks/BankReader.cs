@@ -6,13 +6,18 @@ namespace DarkMatter.Trainer.Banks;
 
 /// <summary>
 /// A bank of some run as its silo knows it, brought up to date by what changed: for other runs, evaluations and tools. The trainers of the run itself do not
-/// need it. One reading at a time.
+/// need it. What a reader has is the rows of one step, all of them, or it says that it has not. One reading at a time.
 /// </summary>
 /// <param name="client">The silo.</param>
 /// <param name="run">The run.</param>
 /// <param name="bank">The bank's name in the run's network, as in <c>queue</c>.</param>
 public sealed class BankReader(Protocol.Banks.BanksClient client, string run, string bank)
 {
+    /// <summary>
+    /// So often a reading is repeated whose partitions were not of one step, because training went on between them; each time only what changed meanwhile comes.
+    /// </summary>
+    public const int MostTries = 8;
+
     private readonly List<BankCursor> _known = [];
 
     /// <summary>The rows, one after the other: [L, RowBytes].</summary>
@@ -21,8 +26,14 @@ public sealed class BankReader(Protocol.Banks.BanksClient client, string run, st
     /// <summary>Bytes of a row.</summary>
     public int RowBytes { get; private set; }
 
-    /// <summary>Updates whose rows are all here; −1: the silo is still being given them.</summary>
+    /// <summary>
+    /// Updates that <see cref="Rows"/> have seen. −1: they are rows of no one step, since the silo is still being given them, or a reading failed, or the
+    /// steps came faster than the partitions could be read; the next reading goes on from there.
+    /// </summary>
     public long Step { get; private set; } = -1;
+
+    /// <summary>The generation that the run was in at this step; −1 where <see cref="Step"/> is.</summary>
+    public long Generation { get; private set; } = -1;
 
     /// <summary>Rows that the last reading brought.</summary>
     public long Received { get; private set; }
@@ -30,20 +41,39 @@ public sealed class BankReader(Protocol.Banks.BanksClient client, string run, st
     /// <summary>Brings what changed since the last reading; the first brings all.</summary>
     /// <param name="deadline">How long it may take.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <exception cref="RpcException">The silo is away or has no such bank; what was read before stays.</exception>
+    /// <exception cref="RpcException">The silo is away or has no such bank.</exception>
     public async Task ReadAsync(TimeSpan deadline, CancellationToken cancellationToken)
+    {
+        (Received, Step, Generation) = (0, -1, -1);
+        var end = DateTime.UtcNow + deadline;
+        for (var tries = 0; tries < MostTries; tries++)
+        {
+            var stands = await ReadOnceAsync(end, cancellationToken);
+            if (stands is [var (step, generation)])
+            {
+                (Step, Generation) = (step, step < 0 ? -1 : generation);
+                return;
+            }
+
+            if (stands.Any(at => at.Step < 0))
+                return;
+        }
+    }
+
+    /// <summary>Where the partitions stand: one step and generation, unless something came between them.</summary>
+    private async Task<List<(long Step, long Generation)>> ReadOnceAsync(DateTime end, CancellationToken cancellationToken)
     {
         var request = new BankReadRequest { Run = run, Bank = bank };
         request.Known.AddRange(_known);
-        using var call = client.Read(request, deadline: DateTime.UtcNow + deadline, cancellationToken: cancellationToken);
-        (Received, var step) = (0, long.MaxValue);
+        using var call = client.Read(request, deadline: end, cancellationToken: cancellationToken);
+        var stands = new HashSet<(long, long)>();
         await foreach (var part in call.ResponseStream.ReadAllAsync(cancellationToken))
         {
             Take(part);
-            step = Math.Min(step, part.Step);
+            stands.Add((part.Step, part.Generation));
         }
 
-        Step = step;
+        return [.. stands];
     }
 
     private void Take(BankPart part)

@@ -9,25 +9,36 @@ namespace DarkMatter.Trainer.Banks;
 /// </summary>
 internal sealed class FedBank(string name, Bank bank)
 {
-    /// <summary>Bytes of rows that wait for the silo; beyond it the oldest go, and the silo asks for the rows whole.</summary>
+    /// <summary>Bytes of rows that wait for the silo; beyond it all go, and rank 0 gives the silo the rows whole.</summary>
     public const long MostBytes = 64 << 20;
 
     /// <summary>Bytes of a partition that one message carries.</summary>
     public const int SeedBytes = 1 << 20;
 
-    /// <summary>Bytes of rows that one message appends, unless a single lane has more.</summary>
+    /// <summary>Bytes that one message appends, unless a single lane has more.</summary>
     public const int AppendBytes = 2 << 20;
+
+    /// <summary>Bytes that a lane may write in a step: a message carries at least one lane whole, and the silo takes none above 4 MiB.</summary>
+    public const int MostLaneBytes = 3 << 20;
+
+    /// <summary>Bytes of a place in a message, at most: 35 bits in sevens.</summary>
+    private const int PlaceBytes = 5;
 
     private readonly LinkedList<(long Update, long[] Places, byte[] Rows)> _waiting = new();
     private readonly SortedSet<int> _wanted = [];
     private long _bytes;
     private long _sent = -1;
+    private long _answered = -1;
     private long _start;
+    private long _newest;
 
     public string Name => name;
 
-    /// <summary>Whether the silo lacks rows.</summary>
-    public bool Waits => _waiting.Count > 0;
+    /// <summary>Whether rows of this rank's lanes were not sent yet, or not answered. What other ranks send is theirs to wait for.</summary>
+    public bool Waits => _waiting.Last is { } last && last.Value.Update > _answered;
+
+    /// <summary>Bytes that the widest of a bank's lanes writes in a step.</summary>
+    public static long LaneBytes(Bank bank, int lanes) => (bank.Batch + lanes - 1L) / lanes * (bank.RowBytes + PlaceBytes);
 
     /// <summary>The message that opens the bank in a generation.</summary>
     public BankMessage Opening(int lanes, long generation, string run) => new()
@@ -42,7 +53,7 @@ internal sealed class FedBank(string name, Bank bank)
     /// <summary>A generation begins with the rows that are visible now.</summary>
     public void Begin(bool healed)
     {
-        _start = bank.Visible;
+        (_start, _newest) = (bank.Visible, bank.Visible);
         while (_waiting.Last is { } last && (healed || last.Value.Update > _start))
         {
             Drop(last);
@@ -55,7 +66,7 @@ internal sealed class FedBank(string name, Bank bank)
     public void Reopen()
     {
         _wanted.Clear();
-        _sent = -1;
+        (_sent, _answered) = (-1, -1);
     }
 
     /// <summary>Takes what became visible.</summary>
@@ -67,11 +78,14 @@ internal sealed class FedBank(string name, Bank bank)
         }
 
         var rows = bank.HostBytes(newest.Rows);
+        _newest = newest.Update;
         _waiting.AddLast((newest.Update, newest.Places, rows));
         _bytes += rows.Length;
-        while (_bytes > MostBytes)
+        if (_bytes > MostBytes)
         {
-            Drop(_waiting.First!);
+            // The silo needs the oldest first, and without it can do nothing with the rest.
+            _waiting.Clear();
+            _bytes = 0;
         }
     }
 
@@ -91,14 +105,15 @@ internal sealed class FedBank(string name, Bank bank)
         foreach (var lane in all ? Enumerable.Range(0, place.LaneCount) : Enumerable.Range(place.FirstLane, place.Lanes))
         {
             var rows = Lane(lane, next.Places, next.Rows, place.LaneCount);
-            if (parts.Count == 0 || bytes + rows.Rows.Length > AppendBytes)
+            var size = rows.CalculateSize();
+            if (parts.Count == 0 || bytes + size > AppendBytes)
             {
                 parts.Add(new BankAppend());
                 bytes = 0;
             }
 
             parts[^1].Lanes.Add(rows);
-            bytes += rows.Rows.Length;
+            bytes += size;
         }
 
         return (next.Update, parts);
@@ -113,18 +128,23 @@ internal sealed class FedBank(string name, Bank bank)
         _wanted.Remove(partition);
         var (update, rows) = bank.Snapshot((long)partition * Shape.PartitionRows, Shape.RowsOf(partition));
         var each = Math.Max(1, SeedBytes / bank.RowBytes) * bank.RowBytes;
-        var parts = new List<BankSeedPart>();
+        var (parts, from) = (new List<BankSeedPart>(), 0);
         for (var at = 0; at < rows.Length; at += each)
         {
             var piece = rows.AsMemory(at, Math.Min(each, rows.Length - at));
-            var ends = at + each >= rows.Length;
+            var (first, ends) = (at / bank.RowBytes, at + each >= rows.Length);
             // Rows of zeros are what a partition has that was given nothing.
-            if (at == 0 || ends || piece.Span.ContainsAnyExcept((byte)0))
-                parts.Add(new BankSeedPart { Partition = partition, First = at / bank.RowBytes, Rows = UnsafeByteOperations.UnsafeWrap(piece), Begins = at == 0, Ends = ends });
+            if (at > 0 && !ends && !piece.Span.ContainsAnyExcept((byte)0))
+                continue;
+            parts.Add(new BankSeedPart { Partition = partition, From = from, First = first, Rows = UnsafeByteOperations.UnsafeWrap(piece), Begins = at == 0, Ends = ends });
+            from = first + (piece.Length / bank.RowBytes);
         }
 
         return (update, parts);
     }
+
+    /// <summary>All of this rank's rows of an update were answered.</summary>
+    public void Answered(long update) => _answered = Math.Max(_answered, update);
 
     /// <summary>The silo has said where it stands.</summary>
     /// <param name="state">Its words.</param>
@@ -137,8 +157,10 @@ internal sealed class FedBank(string name, Bank bank)
         if (place.Rank != 0 || message.Seed is { Ends: false })
             return;
         _wanted.UnionWith(state.Wanted);
-        // Steps before this generation that nobody here can send: they were a lost rank's, or this one is new.
-        if (message.Open is not null && state.Step < _start && _waiting.First?.Value.Update != state.Step + 1)
+        // All partitions have said where they stand, and the update that the silo needs next is none that this rank can send: it was a lost rank's, this
+        // rank is new, or too much waited. (What another rank did not keep the silo misses after some steps, and asks for.)
+        var lost = state.Step < _newest && _waiting.First?.Value.Update != state.Step + 1;
+        if (lost && (message.Open is not null || (message.Append is not null && _wanted.Count == 0)))
             _wanted.UnionWith(Enumerable.Range(0, Shape.Partitions));
     }
 

@@ -96,7 +96,10 @@ public sealed class ImageMemory : Bank
         return [.. Enumerable.Range(0, (int)Math.Min(count, Length)).Select(i => order[i])];
     }
 
-    /// <summary>What the global batch's images will be remembered as. Call it in the loss; the result goes to <see cref="Follow"/>.</summary>
+    /// <summary>
+    /// What the global batch's images will be remembered as. Call it in the loss; the result goes to <see cref="Follow"/>. An image is mixed with the newest
+    /// it has, also where staleness does not show that yet, so that no update is lost.
+    /// </summary>
     /// <param name="embeddings">v of this rank's images, unit rows: [n, D].</param>
     /// <param name="momentum">μ.</param>
     /// <param name="share">Says which images they are.</param>
@@ -104,7 +107,8 @@ public sealed class ImageMemory : Bank
     public ImageRows Gather(Tensor embeddings, double momentum, RankShare share, Tensor? unseen = null)
     {
         using var _ = no_grad();
-        var mixed = normalize((Read(share.Images, embeddings.dtype, unseen) * momentum) + (embeddings.detach() * (1 - momentum)), dim: 1);
+        var before = WithHeld(share.Images, Read(share.Images, embeddings.dtype, unseen));
+        var mixed = normalize((before * momentum) + (embeddings.detach() * (1 - momentum)), dim: 1);
         var images = share.Ranks.AllGather(tensor(share.Images.ToArray()), share.Counts);
         return new ImageRows(images.data<long>().ToArray(), Gathered(mixed, share));
     }

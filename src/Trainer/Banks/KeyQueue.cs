@@ -15,11 +15,19 @@ public sealed class KeyQueue : Bank
     /// <param name="batch">N.</param>
     /// <param name="dimensions">D.</param>
     /// <param name="options">Precision and staleness.</param>
+    /// <exception cref="ArgumentException">Whole batches do not fill it.</exception>
     public KeyQueue(int length, int batch, int dimensions, BankOptions options)
-        : base(nameof(KeyQueue), length, batch, dimensions, options) =>
+        : base(nameof(KeyQueue), length, batch, dimensions, options)
+    {
+        if (batch < 1 || length < batch || length % batch != 0)
+            throw new ArgumentException($"a queue of {length} keys is not filled by whole batches of {batch}: the oldest batch leaves whole", nameof(length));
         register_buffer("keys", normalize(randn(length, dimensions), dim: 1).to(Stored));
+    }
 
-    /// <summary>[L, D], newest and oldest where they happen to be: the queue itself, not a copy, where <paramref name="type"/> is what it is kept in.</summary>
+    /// <summary>
+    /// [L, D], newest and oldest where they happen to be. The queue itself, not a copy, where <paramref name="type"/> is what it is kept in; else all of it is
+    /// converted, at every call, and what a loss makes of it keeps that copy until its backward pass is over (65,536 × 128: 33.6 MB in float32).
+    /// </summary>
     public Tensor Keys(ScalarType type) => Buffer("keys").to(type);
 
     /// <summary>The keys of the global batch, from this rank's: [n, D] → [N, D]. Call it in the loss.</summary>

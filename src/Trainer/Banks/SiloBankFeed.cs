@@ -28,8 +28,10 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
     private readonly CancellationTokenSource _closing = new();
     private readonly Task _sending;
     private Dictionary<string, FedBank> _banks = [];
+    private readonly HashSet<string> _tooWide = [];
     private BankPlace? _place;
     private bool _training;
+    private bool _over;
 
     /// <summary>Begins to wait for a generation with banks.</summary>
     /// <param name="client">The silo.</param>
@@ -45,9 +47,13 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
     public void Began(TrainOptions options, TrainState state, bool healed)
     {
         ArgumentNullException.ThrowIfNull(state);
+        ArgumentNullException.ThrowIfNull(options);
         lock (_gate)
         {
-            _banks = state.Banks.Where(b => b.Bank.Length > 0).ToDictionary(b => b.Name, b => _banks.GetValueOrDefault(b.Name) ?? new FedBank(b.Name, b.Bank));
+            if (_over)
+                return;
+            _banks = state.Banks.Where(b => b.Bank.Length > 0 && Fits(b.Name, b.Bank, options.LaneCount))
+                .ToDictionary(b => b.Name, b => _banks.GetValueOrDefault(b.Name) ?? new FedBank(b.Name, b.Bank));
             _place = new BankPlace(state.Ranks.Generation, state.Ranks.Rank, options.FirstLane, options.Lanes, options.LaneCount);
             _training = true;
             foreach (var bank in _banks.Values)
@@ -78,13 +84,21 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
             _training = false;
     }
 
-    /// <summary>Ends the stream, once what waits is sent or that takes too long.</summary>
+    /// <summary>Ends the stream, once this rank's rows are sent and answered or that takes too long.</summary>
     public async ValueTask DisposeAsync()
     {
         for (var start = Stopwatch.GetTimestamp(); Waits() && Stopwatch.GetElapsedTime(start) < LastPatience;)
             await Task.Delay(LastPatience / 100);
         await _closing.CancelAsync();
         await Task.WhenAny(_sending, Task.Delay(LongestBackoff));
+    }
+
+    private bool Fits(string name, Bank bank, int lanes)
+    {
+        var bytes = FedBank.LaneBytes(bank, lanes);
+        if (bytes > FedBank.MostLaneBytes && _tooWide.Add(name))
+            _note($"a lane writes {bytes} bytes of bank '{name}' in a step, and a message to the silo carries {FedBank.MostLaneBytes}: readers outside the run will not find it; use more lanes");
+        return bytes <= FedBank.MostLaneBytes;
     }
 
     private bool Waits()
@@ -127,6 +141,7 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
             catch (RpcException e) when (e.StatusCode == StatusCode.Unimplemented)
             {
                 _note("this silo keeps no banks: readers outside the run will find none");
+                TakeNoMore();
                 return;
             }
             catch (Exception e) when (e is RpcException or IOException or InvalidOperationException or OperationCanceledException)
@@ -140,7 +155,20 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
                 await Task.Delay(wait, _closing.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 wait = wait * 2 < LongestBackoff ? wait * 2 : LongestBackoff;
             }
+            catch (Exception e)
+            {
+                // Nothing that is worth trying again. Training goes on without readers, and nothing piles up for them.
+                _note($"this rank gives its rows for the bank to the silo no longer: {e.GetType().Name}: {e.Message}");
+                TakeNoMore();
+                return;
+            }
         }
+    }
+
+    private void TakeNoMore()
+    {
+        lock (_gate)
+            (_over, _banks) = (true, []);
     }
 
     private BankPlace? Place()
@@ -203,6 +231,15 @@ public sealed class SiloBankFeed : IBankFeed, IAsyncDisposable
             await AskAsync(call, bank, place, new BankMessage { Run = _run, Bank = bank.Name, Generation = place.Generation, Step = seeded, Seed = part });
         foreach (var append in appends)
             await AskAsync(call, bank, place, new BankMessage { Run = _run, Bank = bank.Name, Generation = place.Generation, Step = update, Append = append });
+        if (appends.Count > 0)
+        {
+            lock (_gate)
+            {
+                if (_place == place)
+                    bank.Answered(update);
+            }
+        }
+
         return appends.Count > 0 || seed.Count > 0;
     }
 

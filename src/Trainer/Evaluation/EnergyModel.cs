@@ -1,8 +1,8 @@
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Stack;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Evaluation;
@@ -39,7 +39,7 @@ public sealed class EnergyModel : IDisposable
         try
         {
             if (setup.Float64)
-                method.Network.to(ScalarType.Float64);
+                BankPrecision.ToFloat64(method.Network);
             new TensorSet(method.Network.state_dict().Select(t => (t.Key, t.Value))).Load(files);
         }
         catch (CheckpointException e)

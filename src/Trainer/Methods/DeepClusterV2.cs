@@ -29,7 +29,7 @@ public sealed class DeepClusterV2 : JointEmbedding
     private (Tensor Prototypes, Tensor Assignments)? _next;
 
     /// <summary>Builds the networks from torch's current random state; the memory starts empty.</summary>
-    /// <exception cref="ArgumentException">As for every method; also a dataset of unknown size or with fewer images than prototypes, or more memories than views.</exception>
+    /// <exception cref="ArgumentException">As for every method; also a dataset of unknown size or with fewer images than prototypes, a staleness that hides too many of them, or more memories than views.</exception>
     public DeepClusterV2(DeepClusterV2Options options, MethodSetup setup)
         : base(options, setup)
     {
@@ -37,6 +37,10 @@ public sealed class DeepClusterV2 : JointEmbedding
         _memories = [.. Enumerable.Range(0, options.CodeViews).Select(a => Part($"memory{a}", new ImageMemory(_images, Share.Total, options.ProjectorOutput, options.Bank)))];
         if (options.Prototypes > _images)
             throw new ArgumentException($"method.prototypes: {options.Prototypes} clusters, but the dataset has {_images} images; set fewer", nameof(options));
+        // Clusters are made in the first step of the second epoch, of what can be seen then; an epoch shows every image once.
+        var seen = options.Bank.Staleness == 0 ? _images : (((_images + Share.Total - 1) / Share.Total) - options.Bank.Staleness) * Share.Total;
+        if (options.Prototypes > seen)
+            throw new ArgumentException($"method.bank_staleness: {options.Bank.Staleness} steps after {_images} images in batches of {Share.Total}, {Math.Max(0, seen)} images can be seen, too few for {options.Prototypes} clusters; set it lower, or fewer prototypes", nameof(options));
         if (options.CodeViews > setup.ViewSizes.Count)
             throw new ArgumentException($"method.code_views: {options.CodeViews} views are remembered, but an image has {setup.ViewSizes.Count}", nameof(options));
         _g = Part("projector", new Mlp(Backbone.Features, [options.ProjectorHidden, options.ProjectorOutput], Norm, MlpEnd.Linear));

@@ -71,9 +71,11 @@ public sealed partial class TrainState
             Retention = options.Retention,
             Note = session.Note,
         };
-        // What the generation before still writes may become whole; once this one writes it is given up.
+        // What the generation before still writes may become whole; once this one writes it is given up. A writer that writes nothing is let go at once,
+        // and with it its copy of the state.
         _olderWriter?.Dispose();
-        (_olderWriter, _writer) = (_writer, new CheckpointWriter(store, coordinator ?? new SoloCheckpoints(session.PublishCheckpointAsync), writer, _model, _momenta));
+        _olderWriter = _writer is { IsWriting: true } ? _writer : null;
+        _writer = new CheckpointWriter(store, coordinator ?? new SoloCheckpoints(session.PublishCheckpointAsync), writer, _model, _momenta);
         return _writer;
     }
 
@@ -88,6 +90,7 @@ public sealed partial class TrainState
         }
 
         _olderWriter?.Dispose();
+        _olderWriter = null;
         writer?.Save(Progress());
     }
 }

@@ -235,7 +235,7 @@ public sealed partial class TrainState : IDisposable
         }
 
         if (options.Precision == Precision.Float64)
-            method.Network.to(ScalarType.Float64);
+            BankPrecision.ToFloat64(method.Network);
         if (device(options.Device) is { type: not TorchSharp.DeviceType.CPU } accelerator)
             method.Network.to(accelerator);
         return method;

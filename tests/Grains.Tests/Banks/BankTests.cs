@@ -107,10 +107,73 @@ public sealed class BankTests
         var whole = story.Twin(4);
         bank.Seed(1, new BankSeed { Step = 4, Begins = true, Rows = whole[..(1000 * RowBytes)] });
         bank.Step.ShouldBe(-1, "half of the rows are no bank");
-        bank.Seed(1, new BankSeed { Step = 4, First = 1000, Rows = whole[(1000 * RowBytes)..], Ends = true }).Step.ShouldBe(6);
+        bank.Seed(1, new BankSeed { Step = 4, From = 1000, First = 1000, Rows = whole[(1000 * RowBytes)..], Ends = true }).Step.ShouldBe(6);
         Rows(bank).ShouldBe(story.Twin(6));
         bank.Seed(1, new BankSeed { Step = 2, Begins = true, Ends = true }).Step.ShouldBe(6, "an older seed changes nothing");
     }
+
+    /// <summary>A late end of a broken stream: the rows before it were never given as of its step.</summary>
+    [Fact]
+    public void Seed_EndOfAnotherSeed_IsRefusedAndPublishesNothing()
+    {
+        var story = new Story(2000, 2, 6, 5);
+        var bank = story.Empty(generation: 1);
+        BankSeed Part(long step, int from, bool ends = false) =>
+            new() { Step = step, From = from, First = from, Rows = story.Twin(step)[(from * RowBytes)..((from + 1000) * RowBytes)], Begins = from == 0, Ends = ends };
+        bank.Seed(1, Part(4, 0));
+        bank.Seed(1, Part(5, 0)).Refusal.ShouldBe(Refusal.None, "the new stream begins");
+        var late = bank.Seed(1, Part(4, 1000, ends: true));
+        (late.Refusal, late.Step).ShouldBe((Refusal.FailedPrecondition, -1));
+        late.Message.ShouldContain("rows from 1000 on as of step 4 do not follow rows to 1000 as of step 5");
+        bank.Seed(1, Part(4, 0)).Refusal.ShouldBe(Refusal.FailedPrecondition, "an older seed does not begin again");
+        bank.Seed(1, Part(5, 1000, ends: true)).Step.ShouldBe(5);
+        Rows(bank).ShouldBe(story.Twin(5));
+    }
+
+    [Fact]
+    public void Seed_PartBeforeItMissing_IsRefused()
+    {
+        var bank = new Story(30, 1, 1, 1).Empty(generation: 1);
+        bank.Seed(1, new BankSeed { Step = 3, From = 10, First = 10, Rows = new byte[20 * RowBytes], Ends = true }).Message.ShouldContain("do not follow anything");
+        bank.Seed(1, new BankSeed { Step = 3, Begins = true, Rows = new byte[10 * RowBytes] });
+        bank.Seed(1, new BankSeed { Step = 3, From = 20, First = 20, Rows = new byte[10 * RowBytes], Ends = true }).Refusal.ShouldBe(Refusal.FailedPrecondition);
+        bank.Seed(1, new BankSeed { Step = 3, From = 10, First = 9 }).Refusal.ShouldBe(Refusal.InvalidArgument);
+        bank.Step.ShouldBe(-1);
+        bank.Seed(1, new BankSeed { Step = 3, From = 10, First = 25, Rows = [.. Enumerable.Repeat((byte)1, 2 * RowBytes)], Ends = true }).Step.ShouldBe(3);
+        Rows(bank).ShouldBe([.. new byte[25 * RowBytes], .. Enumerable.Repeat((byte)1, 2 * RowBytes), .. new byte[3 * RowBytes]], "rows that are left out are zeros");
+    }
+
+    /// <summary>Streams of several seeds that break anywhere, whose parts come in any order: what is published is whole.</summary>
+    [Fact]
+    public void Seed_PartsOfSeveralSeedsInterleaved_PublishesNothingHalf() => Check.QuickThrowOnFailure(Prop.ForAll(Stories, story =>
+    {
+        var (bank, random) = (story.Empty(generation: 1), new Random(story.Seed));
+        var each = Math.Max(1, story.Rows / 3);
+        var streams = Enumerable.Range(0, 4).Select(_ => Parts(random.Next(1, story.Steps + 1))).Select(parts => parts.GetEnumerator()).ToList();
+        while (streams.Count > 0)
+        {
+            var stream = streams[random.Next(streams.Count)];
+            if (!stream.MoveNext() || random.Next(12) == 0)
+                streams.Remove(stream);
+            else if (bank.Seed(1, stream.Current).Step is >= 0 and var step)
+                Rows(bank).ShouldBe(story.Twin(step));
+        }
+
+        foreach (var part in Parts(story.Steps))
+            bank.Seed(1, part).Refusal.ShouldBe(Refusal.None, "a seed that is not disturbed is taken");
+        bank.Step.ShouldBe(story.Steps);
+        Rows(bank).ShouldBe(story.Twin(story.Steps));
+
+        IEnumerable<BankSeed> Parts(long step)
+        {
+            var rows = story.Twin(step);
+            for (var from = 0; from < story.Rows; from += each)
+            {
+                var end = Math.Min(story.Rows, from + each);
+                yield return new BankSeed { Step = step, From = from, First = from, Rows = rows[(from * RowBytes)..(end * RowBytes)], Begins = from == 0, Ends = end == story.Rows };
+            }
+        }
+    }));
 
     [Fact]
     public void Append_RowsThatWereLost_AreAskedForAndTheBoundHolds()

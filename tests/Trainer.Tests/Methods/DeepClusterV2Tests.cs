@@ -109,6 +109,9 @@ public sealed class DeepClusterV2Tests
             new(new ResNetOptions { Width = 8 }, new Normalization(TorchStack.Current, null), Rows.OneRank(4), [16, 16]) { Images = images };
         Should.Throw<ArgumentException>(() => new DeepClusterV2Options().Create(Setup(0))).Message.ShouldContain("the number of images in the dataset");
         Should.Throw<ArgumentException>(() => new DeepClusterV2Options().Create(Setup(100))).Message.ShouldContain("3000 clusters, but the dataset has 100 images");
+        var late = new DeepClusterV2Options { Prototypes = 81, Bank = new() { Staleness = 5 } };
+        Should.Throw<ArgumentException>(() => late.Create(Setup(100))).Message.ShouldContain("80 images can be seen, too few for 81 clusters");
+        (late with { Prototypes = 80 }).Create(Setup(100)).Dispose();
         Should.Throw<ArgumentException>(() => new DeepClusterV2Options { Prototypes = 4, CodeViews = 3 }.Create(Setup(100))).Message.ShouldContain("3 views are remembered, but an image has 2");
     }
 }

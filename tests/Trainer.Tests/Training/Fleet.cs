@@ -155,34 +155,3 @@ internal sealed class MortalViews(IViewSource inner, long diesAt) : IViewSource
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 }
-
-/// <summary>A rank that dies in the middle of a step: at its n-th sum of statistics.</summary>
-internal sealed class MortalRank(ICollective inner, int diesAt) : ICollective
-{
-    private int _sums;
-
-    public int Rank => inner.Rank;
-
-    public int World => inner.World;
-
-    public long Generation => inner.Generation;
-
-    public void AllReduceSum(Span<float> buffer) => inner.AllReduceSum(buffer);
-
-    public void AllReduceSum(Span<double> buffer)
-    {
-        if (++_sums == diesAt)
-            throw new Killed();
-        inner.AllReduceSum(buffer);
-    }
-
-    public Task AllReduceSumAsync(Memory<float> buffer) => inner.AllReduceSumAsync(buffer);
-
-    public void AllGather(ReadOnlySpan<byte> mine, Span<byte> all, ReadOnlySpan<int> counts) => inner.AllGather(mine, all, counts);
-
-    public void Broadcast(Span<byte> buffer, int root) => inner.Broadcast(buffer, root);
-
-    public void Barrier() => inner.Barrier();
-
-    public ValueTask DisposeAsync() => inner.DisposeAsync();
-}

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Training;
@@ -24,6 +25,33 @@ public sealed class MemoryTests
         for (var i = 0; i < 2; i++)
             TrainingRunTests.Run(TrainingRunTests.Options with { TotalSteps = 3 }, new SingleRank(1), new RecordedSession());
         Collected().ShouldBe(before);
+    }
+
+    /// <summary>A writer keeps a copy of the state for its next checkpoint: one such copy is enough, however many generations have saved.</summary>
+    [Fact]
+    public void CheckpointWriter_OfAGenerationThatIsOver_IsLetGoWithItsCopy()
+    {
+        var folder = Directory.CreateTempSubdirectory("writers").FullName;
+        using var state = TrainState.Prepare(TrainingRunTests.Options, Trainer.Stack.TorchStack.Current);
+        var first = Saved(state, 1, folder);
+        var second = Saved(state, 2, folder);
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        while (first.IsAlive && !deadline.IsCancellationRequested)
+            Collected();
+        (first.IsAlive, second.IsAlive).ShouldBe((false, true));
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static WeakReference Saved(TrainState state, long generation, string folder)
+    {
+        var options = TrainingRunTests.Options with { RunDirectory = Path.Combine(folder, $"{generation}") };
+        state.Enter(options, new SingleRank(generation));
+        state.Begin(generation);
+        var writer = state.CheckpointWriter(options, new RecordedSession())!;
+        writer.Save(state.Progress(), required: true).ShouldBeTrue();
+        writer.Complete();
+        return new WeakReference(writer);
     }
 
     /// <summary>Tensors alive when those that set-up left to the garbage collector are gone.</summary>

@@ -202,31 +202,13 @@ public sealed class TrainingRunTests : IDisposable
     }
 
     /// <summary>A rank whose sums of gradients are wrong, as on a broken machine or in a broken program. The loss, which rides last, is not.</summary>
-    private sealed class WrongRank(ICollective inner, Func<float, float> change) : ICollective
+    private sealed class WrongRank(ICollective inner, Func<float, float> change) : ChangedRank(inner)
     {
-        public int Rank => inner.Rank;
-
-        public int World => inner.World;
-
-        public long Generation => inner.Generation;
-
-        public void AllReduceSum(Span<float> buffer) => inner.AllReduceSum(buffer);
-
-        public void AllReduceSum(Span<double> buffer) => inner.AllReduceSum(buffer);
-
-        public async Task AllReduceSumAsync(Memory<float> buffer)
+        public override async Task AllReduceSumAsync(Memory<float> buffer)
         {
-            await inner.AllReduceSumAsync(buffer);
+            await base.AllReduceSumAsync(buffer);
             foreach (ref var sum in buffer.Span[..^StepSums.Count])
                 sum = change(sum);
         }
-
-        public void AllGather(ReadOnlySpan<byte> mine, Span<byte> all, ReadOnlySpan<int> counts) => inner.AllGather(mine, all, counts);
-
-        public void Broadcast(Span<byte> buffer, int root) => inner.Broadcast(buffer, root);
-
-        public void Barrier() => inner.Barrier();
-
-        public ValueTask DisposeAsync() => inner.DisposeAsync();
     }
 }
