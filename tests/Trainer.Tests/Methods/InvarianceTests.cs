@@ -109,7 +109,7 @@ public sealed class InvarianceTests
             using var _ = no_grad();
             var x = SmallMethods.Views(setting, 0, [Images], ScalarType.Float64, step: 2);
             compare(method.Loss(change(x)).Value.item<double>(), method.Loss(x).Value.item<double>());
-        });
+        }, SmallMethods.GentleRate(setting));
 
     private static Tensor Both(Tensor a, Tensor b, Func<Tensor, RankShare, Tensor> loss) => loss(Unit(cat([a, b])), Rows.OneRank(N));
 

@@ -58,7 +58,7 @@ internal static class WholeLoss
                 At(0);
                 differences.ShouldContain(d => Math.Abs(slope - d) < 1e-5 * length, $"gradient of {of}: {slope} of a length of {length}, by differences {string.Join(", ", differences)}");
             }
-        });
+        }, SmallMethods.GentleRate(setting));
 }
 
 /// <summary>The networks of a method and a step's views, for tests that call them by themselves; nothing here has a gradient.</summary>
