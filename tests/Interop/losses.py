@@ -163,16 +163,17 @@ def deepcluster(z, prototypes, temperature):
     return F.cross_entropy(scores / temperature, targets, ignore_index=-100, reduction="sum") / len(z)
 
 
-# name -> (loss, its tensors, its numbers)
+# name as recipe files spell it, and what is special -> (loss, its tensors, its numbers)
 LOSSES = {
-    "pirl-nce": (pirl_nce, ["patches", "image", "own", "memory"], ["temperature", "z"]),
+    "simclr": (nt_xent, ["first", "second"], ["temperature"]),
+    "pirl": (pirl_nce, ["patches", "image", "own", "memory"], ["temperature", "z"]),
     "pirl-info-nce": (pirl_info_nce, ["patches", "image", "own", "memory"], ["temperature"]),
-    "deepcluster": (deepcluster, ["z", "prototypes"], ["temperature"]),
+    "deepcluster-v2": (deepcluster, ["z", "prototypes"], ["temperature"]),
     "barlow-twins": (barlow_twins, ["z1", "z2"], ["lambda"]),
     "vicreg": (vicreg, ["z1", "z2"], ["invariance", "variance", "covariance"]),
     "byol": (byol, ["p1", "p2", "t1", "t2"], []),
     "simsiam": (simsiam, ["p1", "p2", "z1", "z2"], []),
-    "info-nce": (info_nce, ["q", "k", "queue"], ["temperature"]),
+    "moco": (info_nce, ["q", "k", "queue"], ["temperature"]),
     "moco-v3": (moco_v3, ["q1", "q2", "k1", "k2"], ["temperature"]),
     "swav": (swav, ["z1", "z2", "prototypes"], ["temperature", "epsilon", "iterations"]),
     "dino": (dino, ["s1", "s2", "t1", "t2", "centre"], ["student_temperature", "teacher_temperature"]),

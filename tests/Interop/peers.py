@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch peers for DarkMatter's tests: tensors in, tensors out, both as safetensors; options in the input's metadata.
 
-    python3 tests/Interop/peers.py resnet|regnet|nt-xent|loss|linear|kmeans|sgd|lars|larc|adamw|knn|read INPUT OUTPUT
+    python3 tests/Interop/peers.py resnet|regnet|loss|linear|kmeans|sgd|lars|larc|adamw|knn|read INPUT OUTPUT
 
 Each command's docstring names its tensors and options. Errors leave with status 1 and one line on stderr.
 """
@@ -81,18 +81,6 @@ def kmeans(tensors, options):
                 mean = vectors[nearest == k].mean(0)
                 centroids[k] = mean / mean.norm()
     return {"centroids": centroids, "assignments": (vectors @ centroids.T).argmax(1)}
-
-
-def nt_xent(tensors, options):
-    """NT-Xent in float64.
-
-    in:  first, second [N, D]: the views' embeddings, not normalised · options: temperature
-    out: loss [] · grad.first, grad.second [N, D], all float64
-    """
-    first, second = (tensors[name].double().requires_grad_() for name in ("first", "second"))
-    loss = losses.nt_xent(first, second, float(options["temperature"]))
-    loss.backward()
-    return {"loss": loss, "grad.first": first.grad, "grad.second": second.grad}
 
 
 def loss(tensors, options):
@@ -238,7 +226,7 @@ def read(tensors, options):
     return {name: tensor.double() for name, tensor in tensors.items()}
 
 
-COMMANDS = {"resnet": resnet, "regnet": regnet, "nt-xent": nt_xent, "loss": loss, "linear": linear, "kmeans": kmeans, "sgd": sgd, "lars": lars, "larc": larc, "adamw": adamw,
+COMMANDS = {"resnet": resnet, "regnet": regnet, "loss": loss, "linear": linear, "kmeans": kmeans, "sgd": sgd, "lars": lars, "larc": larc, "adamw": adamw,
             "knn": knn, "read": read}
 
 

@@ -66,7 +66,7 @@ public sealed record BarlowTwinsOptions : MethodOptions
     /// <inheritdoc/>
     public override string Name => "barlow_twins";
 
-    /// <summary>λ, the weight of the off-diagonal elements. Range 0 to 10, default 0.0051.</summary>
+    /// <summary>λ, the weight of the off-diagonal elements. Range above 0 to 10, default 0.0051; without it dimensions may all say the same.</summary>
     public double Lambda { get; init; } = 0.0051;
 
     /// <summary>Width of the projector's two hidden layers. Default 8192.</summary>
@@ -78,7 +78,7 @@ public sealed record BarlowTwinsOptions : MethodOptions
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
     {
-        Lambda = given.Real("lambda", Lambda, 0, 10),
+        Lambda = given.Real("lambda", Lambda, 0, 10, aboveMin: true),
         ProjectorHidden = given.Count("projector_hidden", ProjectorHidden, 2, 16384),
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
     };

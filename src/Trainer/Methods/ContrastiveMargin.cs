@@ -41,8 +41,11 @@ public sealed class ContrastiveMargin : JointEmbedding
     {
         const double Eps = 1e-12;                                             // the root's slope at 0 is infinite
         var (n, total) = (share.Count, (double)share.Total);
-        var squared = (z1.square().sum(1, keepdim: true) + all2.square().sum(1) - (2 * z1.matmul(all2.t()))).clamp_min(0);    // [n, N]
-        var same = squared.narrow(1, share.Offset, n).diagonal();             // [n]
+        // |a|² + |b|² − 2ab loses in float32 what is near compared with its length: views of one image are subtracted, and what all share is taken away.
+        var same = (z1 - all2.narrow(0, share.Offset, n)).square().sum(1);    // [n]
+        var centre = all2.detach().mean([0], keepdim: true);                  // [1, D]
+        var (a, b) = (z1 - centre, all2 - centre);
+        var squared = (a.square().sum(1, keepdim: true) + b.square().sum(1) - (2 * a.matmul(b.t()))).clamp_min(0);    // [n, N]
         var apart = (margin - (squared + Eps).sqrt()).relu().square();        // [n, N]
         var others = apart.sum() - apart.narrow(1, share.Offset, n).diagonal().sum();
         return (same.sum() / (2 * total)) + (others / (2 * total * (total - 1)));

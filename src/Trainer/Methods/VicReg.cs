@@ -54,7 +54,7 @@ public sealed class VicReg : JointEmbedding
     {
         var centred = z - z.mean([0], keepdim: true);
         var c = centred.t().matmul(centred) / (z.shape[0] - 1);               // [D, D]
-        return (c.square().sum() - c.diagonal().square().sum()) / z.shape[1];
+        return (c - c.diagonal().diag()).square().sum() / z.shape[1];         // a difference of two sums would drown the rest where variances are large
     }
 
     /// <summary>‖g(f(x)) − g(f(y))‖² / D, as the invariance term measures it: 0 for the same view. [n].</summary>
@@ -81,6 +81,15 @@ public sealed record VicRegOptions : MethodOptions
 
     /// <summary>D, dimensions of the embedding. Default 8192.</summary>
     public int ProjectorOutput { get; init; } = 8192;
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> Problems()
+    {
+        foreach (var problem in base.Problems())
+            yield return problem;
+        if (Invariance == 0 && Variance == 0 && Covariance == 0)
+            yield return "method.invariance, method.variance, method.covariance: 0, 0 and 0 leave nothing to learn; set one of them in (0, 1000]";
+    }
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

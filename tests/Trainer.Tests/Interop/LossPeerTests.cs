@@ -16,6 +16,13 @@ public sealed class LossPeerTests
     private static readonly RankShare Share = Methods.Rows.OneRank(N);
 
     [Fact]
+    public void SimClr_LossAndGradients_EqualThePeers() => Check("simclr", [("first", [N, D]), ("second", [N, D])], [("temperature", 0.3)], t =>
+    {
+        var z = Unit(cat([t["first"], t["second"]]));
+        return SimClr.NtXent(z, z, Share, 0.3);
+    });
+
+    [Fact]
     public void BarlowTwins_LossAndGradients_EqualThePeers() => Check("barlow-twins", [("z1", [N, D]), ("z2", [N, D])], [("lambda", 0.02)], t =>
     {
         var standardize = new Normalization(TorchStack.Current, null).Layer(D, shift: false, scale: false).to(ScalarType.Float64);
@@ -39,7 +46,7 @@ public sealed class LossPeerTests
 
     [Fact]
     public void MoCo_LossAndGradients_EqualThePeers() => Check(
-        "info-nce", [("q", [N, D]), ("k", [N, D]), ("queue", [3 * N, D])], [("temperature", 0.2)],
+        "moco", [("q", [N, D]), ("k", [N, D]), ("queue", [3 * N, D])], [("temperature", 0.2)],
         t => MoCo.InfoNce(Unit(t["q"]), Unit(t["k"].detach()), Unit(t["queue"].detach()), 0.2).mean());
 
     [Fact]
@@ -80,7 +87,7 @@ public sealed class LossPeerTests
 
     [Fact]
     public void PirlNce_LossAndGradients_EqualThePeers() => Check(
-        "pirl-nce", [("patches", [N, D]), ("image", [N, D]), ("own", [N, D]), ("memory", [3 * N, D])], [("temperature", 0.3), ("z", 77)],
+        "pirl", [("patches", [N, D]), ("image", [N, D]), ("own", [N, D]), ("memory", [3 * N, D])], [("temperature", 0.3), ("z", 77)],
         t => Pirls(t, (e, own, memory, same) => Pirl.Nce(e, own, memory, same, 0.3, 77, images: 6 * N)));
 
     [Fact]
@@ -89,7 +96,7 @@ public sealed class LossPeerTests
         t => Pirls(t, (e, own, memory, same) => Pirl.InfoNce(e, own, memory, same, 0.1)));
 
     [Fact]
-    public void DeepCluster_LossAndGradients_EqualThePeers() => Check("deepcluster", [("z", [N, D]), ("prototypes", [6, D])], [("temperature", 0.1)], t =>
+    public void DeepCluster_LossAndGradients_EqualThePeers() => Check("deepcluster-v2", [("z", [N, D]), ("prototypes", [6, D])], [("temperature", 0.1)], t =>
     {
         var target = tensor([.. Enumerable.Range(0, N).Select(i => i % 3 == 0 ? -1L : i % 6)]);
         return DeepClusterV2.CrossEntropy(Unit(t["z"]), Unit(t["prototypes"].detach()), target, 0.1) / N;

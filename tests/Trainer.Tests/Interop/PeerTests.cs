@@ -1,7 +1,5 @@
 using System.Globalization;
-using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Evaluation;
-using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Tests.Training;
@@ -15,21 +13,6 @@ namespace DarkMatter.Trainer.Tests.Interop;
 public sealed class PeerTests
 {
     private const int Steps = 4;
-
-    [Fact]
-    public void NtXent_LossAndGradients_EqualThePeers()
-    {
-        using var scope = NewDisposeScope();
-        manual_seed(1);
-        var (first, second) = (randn([7, 9], dtype: ScalarType.Float64).requires_grad_(), randn([7, 9], dtype: ScalarType.Float64).requires_grad_());
-        var peer = Peer.Ask("nt-xent", [("first", first), ("second", second)], ("temperature", "0.3"));
-        var z = nn.functional.normalize(cat([first, second]), dim: 1);
-        var loss = SimClr.NtXent(z, z, new RankShare(new SingleRank(1), [7]), 0.3);
-        loss.backward();
-        loss.item<double>().ShouldBe(peer["loss"].item<double>(), 1e-12);
-        Largest(first.grad! - peer["grad.first"]).ShouldBeLessThan(1e-12);
-        Largest(second.grad! - peer["grad.second"]).ShouldBeLessThan(1e-12);
-    }
 
     [Theory]
     [InlineData(OptimizerName.Sgd, false, true)]

@@ -18,8 +18,12 @@ public sealed class BarlowTwinsTests
     {
         using var scope = NewDisposeScope();
         var (z1, z2) = (Rows.Random(N, D, 1), Rows.Random(N, D, 2));
-        Loss(Rows.Tensor(z1), Rows.Tensor(z2)).item<double>().ShouldBe(Twin(z1, z2), 1e-12);
+        Loss(Rows.Tensor(z1), Rows.Tensor(z2)).item<double>().ShouldBe(Twin(z1, z2, Lambda), 1e-12);
     }
+
+    [Fact]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs() => WholeLoss.ShouldBe(
+        "barlow_twins", updates: 1, _ => 0, (n, _) => Twin(n.Rows(n.View(0), "backbone", "projector"), n.Rows(n.View(1), "backbone", "projector"), lambda: 0.02));
 
     [Fact]
     public void Loss_Gradient_EqualsFiniteDifferences()
@@ -58,7 +62,7 @@ public sealed class BarlowTwinsTests
         return BarlowTwins.Objective(BarlowTwins.CrossCorrelation(standardize.call(z1), standardize.call(z2), Rows.OneRank(N)), Lambda);
     }
 
-    private static double Twin(double[][] z1, double[][] z2)
+    private static double Twin(double[][] z1, double[][] z2, double lambda)
     {
         double[] Standardized(double[] column)
         {
@@ -68,12 +72,12 @@ public sealed class BarlowTwinsTests
         }
 
         var loss = 0.0;
-        for (var i = 0; i < D; i++)
+        for (var i = 0; i < z1[0].Length; i++)
         {
-            for (var j = 0; j < D; j++)
+            for (var j = 0; j < z1[0].Length; j++)
             {
-                var c = Rows.Dot(Standardized(Rows.Column(z1, i)), Standardized(Rows.Column(z2, j))) / N;
-                loss += i == j ? (1 - c) * (1 - c) : Lambda * c * c;
+                var c = Rows.Dot(Standardized(Rows.Column(z1, i)), Standardized(Rows.Column(z2, j))) / z1.Length;
+                loss += i == j ? (1 - c) * (1 - c) : lambda * c * c;
             }
         }
 

@@ -28,6 +28,16 @@ public sealed class ByolTests
         Rows.ShouldHaveGradientOfDifferences(p => Byol.Regression(p, t).sum(), Rows.Random(N, D, 4));
     }
 
+    [Fact]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs() => WholeLoss.ShouldBe(
+        "byol", updates: 2,
+        n => (First: n.Unit(n.View(0), "target_backbone", "target_projector"), Second: n.Unit(n.View(1), "target_backbone", "target_projector")),
+        (n, target) =>
+        {
+            var (first, second) = (n.Unit(n.View(0), "backbone", "projector", "predictor"), n.Unit(n.View(1), "backbone", "projector", "predictor"));
+            return Enumerable.Range(0, Networks.Images).Average(i => Rows.SquaredDistance(first[i], target.Second[i]) + Rows.SquaredDistance(second[i], target.First[i]));
+        });
+
     /// <summary>DeepMind's schedule, k counted from 0: m₀ at the first update, nearly 1 at the last.</summary>
     [Theory]
     [InlineData(0, 0.9)]

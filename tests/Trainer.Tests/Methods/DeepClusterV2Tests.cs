@@ -66,6 +66,24 @@ public sealed class DeepClusterV2Tests
         Rows.ShouldHaveGradientOfDifferences(x => DeepClusterV2.CrossEntropy(x, Rows.Tensor(c), tensor(targets), 0.5), z);
     }
 
+    /// <summary>Every view, small ones too, against the cluster of its image in each set; the clusters are those that the step's loss has made.</summary>
+    [Fact]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs() => WholeLoss.ShouldBe(
+        "deepcluster_v2", updates: 2,
+        n =>
+        {
+            n.Method.AfterUpdate(n.Updates + 1, totalSteps: 10);              // shows the clusters; no parameter moves
+            return (Prototypes: Rows.Of(n.Kept("clusters.prototypes").view(-1, 10)).Chunk(4).ToArray(), Assignments: Rows.Of(n.Kept("clusters.assignments")));
+        },
+        (n, clusters) =>
+        {
+            var z = Rows.Unit(Rows.Of(n.Through(n.Features(), "projector")));     // [3N, D]
+            var terms = from h in Enumerable.Range(0, 3)
+                        from row in Enumerable.Range(0, 3 * Images)
+                        select Rows.Surprise(clusters.Prototypes[h].Select(c => Rows.Dot(z[row], c) / 0.1), (int)clusters.Assignments[h][row % Images]);
+            return terms.Average();
+        });
+
     /// <summary>As the authors' pass before training does it: the memory is filled, and that is all.</summary>
     [Fact]
     public void FirstEpoch_FillsTheMemoryAndUpdatesNothing()

@@ -44,6 +44,29 @@ public sealed class DinoTests
         Rows.ShouldHaveGradientOfDifferences(s => SwAv.CrossEntropy(t, s / 0.5).sum(), Rows.Random(N, K, 5));
     }
 
+    /// <summary>The first setting is in the middle of the teacher's warm-up, at half of 0.04 and 0.07.</summary>
+    [Theory]
+    [InlineData("dino", 1, 2, 0.055)]
+    [InlineData("dino with small crops", 3, 3, 0.04)]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs(string setting, int updates, int views, double temperature) => WholeLoss.ShouldBe(
+        setting, updates,
+        n =>
+        {
+            var centre = SmallMethods.Doubles(n.Kept("centre.value"));
+            centre.ShouldContain(c => Math.Abs(c) > 1e-3, "it has moved");
+            return Cosines(n, n.BothViews(), "teacher_backbone", "teacher_head").Select(t => Rows.Softmax(t.Zip(centre, (v, c) => (v - c) / temperature))).Chunk(Images).ToArray();
+        },
+        (n, teacher) =>
+        {
+            double[][][] student = [.. Cosines(n, n.Features(), "head").Select(s => Rows.Softmax(s.Select(v => v / 0.1))).Chunk(Images)];
+            var pairs = from a in Enumerable.Range(0, 2)
+                        from v in Enumerable.Range(0, views)
+                        where v != a
+                        from i in Enumerable.Range(0, Images)
+                        select Rows.CrossEntropy(teacher[a][i], student[v][i]);
+            return pairs.Sum() / (2 * (views - 1) * Images);
+        });
+
     [Fact]
     public void Centre_AfterAnUpdate_IsATenthOfTheMeanTeacherOutput()
     {
@@ -114,4 +137,11 @@ public sealed class DinoTests
         Should.Throw<ArgumentException>(() => new DinoOptions { Outputs = 8 }.Create(
                 new MethodSetup(new ResNetOptions { Width = 8 }, new Normalization(TorchStack.Current, null), Rows.OneRank(4), [16, 8, 8])))
             .Message.ShouldContain("the teacher sees the first two views");
+
+    /// <summary>What a head's bottleneck and its K directions have in common.</summary>
+    private static double[][] Cosines(Networks n, Tensor x, params string[] parts)
+    {
+        var directions = Rows.Unit(Rows.Of(n.Kept(parts[^1] + ".last.weight")));
+        return [.. n.Unit(x, parts).Select(b => directions.Select(d => Rows.Dot(b, d)).ToArray())];
+    }
 }

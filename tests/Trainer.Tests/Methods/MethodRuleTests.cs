@@ -100,6 +100,19 @@ public sealed class MethodRuleTests
     public void EveryRegisteredMethod_IsTestedHere() =>
         MethodRegistry.Names.ShouldBe(SmallMethods.All.Values.Select(m => m.Options.Name).Distinct().Order(StringComparer.Ordinal));
 
+    public static TheoryData<string> Registered => [.. MethodRegistry.Names];
+
+    /// <summary>What a method gets that no setting was chosen for: a new one is tested here without a line in <see cref="SmallMethods"/>.</summary>
+    [Theory]
+    [MemberData(nameof(Registered))]
+    public void Derive_AnyRegisteredMethod_GivesASettingThatTrains(string name)
+    {
+        var (options, sizes) = SmallMethods.Derive(name);
+        var outcome = SmallMethods.Train(options, sizes, new SingleRank(1), [Images], ScalarType.Float64, steps: 3);
+        outcome.Losses.ShouldAllBe(loss => double.IsFinite(loss));
+        outcome.Gradients.Values.ShouldContain(gradient => Norm(gradient) > 0);
+    }
+
     private static void ShouldAgree(Dictionary<string, double[]> actual, Dictionary<string, double[]> expected, double tolerance, string what)
     {
         actual.Keys.ShouldBe(expected.Keys);

@@ -78,6 +78,41 @@ public sealed class PirlTests
         SmallMethods.Doubles(memory.Read([0, 3], ScalarType.Float64)).ShouldBe(SmallMethods.Doubles(v.index_select(0, tensor(new long[] { 0, 3 }))), 1e-10);
     }
 
+    /// <summary>Patches and image, half each, against what the memory has of the image after updates and of the images drawn for this step.</summary>
+    [Theory]
+    [InlineData("pirl", 5, 0.3)]
+    [InlineData("pirl with two layers and softmax", 7, 0.2)]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs(string setting, int negatives, double temperature) => WholeLoss.ShouldBe(
+        setting, updates: 2,
+        n =>
+        {
+            var memory = (ImageMemory)n.Method.Network.named_children().Single(c => c.name == "memory").module;
+            var drawn = memory.Draw(negatives);
+            drawn.Distinct().Count().ShouldBe(negatives);
+            return (Memory: Rows.Of(memory.Rows(0, Images, ScalarType.Float64)), Drawn: drawn, Z: n.Kept("partition.z").item<double>());
+        },
+        (n, held) =>
+        {
+            var image = n.Unit(n.View(0), "backbone", "projector");
+            Tensor[] tiles = [.. from i in Enumerable.Range(0, Images)
+                                 from tile in Enumerable.Range(0, 9)
+                                 select n.View(1).narrow(0, i, 1).narrow(2, tile / 3 * 8, 8).narrow(3, tile % 3 * 8, 8)];
+            var patches = n.Unit(n.Through(cat(tiles), "backbone", "patch_projector").view(Images, 9 * 10), "patches_projector");
+            double Nce(double[] e, int i)
+            {
+                double Data(double[] m) => Math.Exp(Rows.Dot(e, m) / temperature) / held.Z;
+                var noise = (double)negatives / Images;
+                return -Math.Log(Data(held.Memory[i]) / (Data(held.Memory[i]) + noise))
+                    - held.Drawn.Where(k => k != i).Sum(k => Math.Log(noise / (Data(held.Memory[k]) + noise)));
+            }
+
+            double Softmax(double[] e, int i) =>
+                Rows.Surprise(held.Drawn.Where(k => k != i).Select(k => held.Memory[k]).Prepend(held.Memory[i]).Select(m => Rows.Dot(e, m) / temperature), 0);
+
+            Func<double[], int, double> term = setting == "pirl" ? Nce : Softmax;
+            return Enumerable.Range(0, Images).Average(i => (term(patches[i], i) + term(image[i], i)) / 2);
+        });
+
     [Fact]
     public void Memory_AfterAnUpdate_IsHalfTheImageEmbeddingAndUnitAgain()
     {

@@ -21,6 +21,23 @@ internal static class Rows
 
     public static double Cosine(double[] a, double[] b) => Dot(a, b) / Math.Sqrt(Dot(a, a) * Dot(b, b));
 
+    public static double SquaredDistance(double[] a, double[] b) => a.Zip(b, (x, y) => (x - y) * (x - y)).Sum();
+
+    public static double[] Softmax(IEnumerable<double> logits)
+    {
+        double[] all = [.. logits];
+        double[] powers = [.. all.Select(v => Math.Exp(v - all.Max()))];
+        return [.. powers.Select(p => p / powers.Sum())];
+    }
+
+    /// <summary>−log softmax(logits) at one of them.</summary>
+    public static double Surprise(IEnumerable<double> logits, int at) => -Math.Log(Softmax(logits)[at]);
+
+    /// <summary>−Σ qₖ log pₖ.</summary>
+    public static double CrossEntropy(double[] q, double[] p) => -q.Zip(p, (a, b) => a * Math.Log(b)).Sum();
+
+    public static double[][] Of(Tensor t) => [.. SmallMethods.Doubles(t).Chunk((int)t.shape[1])];
+
     public static double[] Column(double[][] rows, int j) => [.. rows.Select(r => r[j])];
 
     public static RankShare OneRank(int images) => new(new SingleRank(1), [images]);

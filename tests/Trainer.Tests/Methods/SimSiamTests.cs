@@ -33,6 +33,16 @@ public sealed class SimSiamTests
     }
 
     [Fact]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs() => WholeLoss.ShouldBe(
+        "simsiam", updates: 1,
+        n => (First: n.Rows(n.View(0), "backbone", "projector"), Second: n.Rows(n.View(1), "backbone", "projector")),
+        (n, z) =>
+        {
+            var (first, second) = (n.Rows(n.View(0), "backbone", "projector", "predictor"), n.Rows(n.View(1), "backbone", "projector", "predictor"));
+            return Enumerable.Range(0, Networks.Images).Average(i => -(Rows.Cosine(first[i], z.Second[i]) / 2) - (Rows.Cosine(second[i], z.First[i]) / 2));
+        });
+
+    [Fact]
     public void UpdateOf_PredictorAlone_KeepsItsLearningRate()
     {
         using var method = SmallMethods.Create("simsiam", new SingleRank(1), [SmallMethods.Images], ScalarType.Float32);

@@ -64,6 +64,47 @@ public sealed class SwAvTests
         parts.SelectMany(p => p).ToArray().ShouldBe([.. Twin(scores, 0.05, 3).SelectMany(row => row)], 1e-12);
     }
 
+    /// <summary>With a queue: from the second update on it fills, so after three codes are made with it.</summary>
+    [Theory]
+    [InlineData("swav", 2, 2)]
+    [InlineData("swav with queue and small crops", 3, 4)]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs(string setting, int updates, int views)
+    {
+        const int N = Networks.Images;
+        double[][][] Scores(Networks n)                                       // V × [N, K]
+        {
+            var (z, c) = (Rows.Unit(Rows.Of(n.Through(n.Features(), "projector"))), Rows.Of(n.Kept("prototypes.weight")));
+            return [.. z.Select(row => c.Select(prototype => Rows.Dot(row, prototype)).ToArray()).Chunk(N)];
+        }
+
+        WholeLoss.ShouldBe(
+            setting, updates,
+            n => Scores(n)[..2].Index().Select(crop =>
+            {
+                double[][] remembered = [.. Remembered(n, crop.Index).Select(row => Rows.Of(n.Kept("prototypes.weight")).Select(c => Rows.Dot(row, c)).ToArray())];
+                return Twin([.. crop.Item, .. remembered], 0.05, 3)[..N];
+            }).ToArray(),
+            (n, codes) =>
+            {
+                var scores = Scores(n);
+                var swapped = from a in Enumerable.Range(0, 2)
+                              from v in Enumerable.Range(0, views)
+                              where v != a
+                              from i in Enumerable.Range(0, N)
+                              select Rows.CrossEntropy(codes[a][i], Rows.Softmax(scores[v][i].Select(s => s / 0.1)));
+                return swapped.Sum() / (2 * (views - 1) * N);
+            });
+
+        double[][] Remembered(Networks n, int crop)
+        {
+            if (views == 2)
+                return [];
+            var queue = Rows.Of(n.Kept("queue.embeddings").select(0, crop));
+            queue.ShouldAllBe(row => Math.Abs(Rows.Dot(row, row) - 1) < 1e-9, "it is full");
+            return queue;
+        }
+    }
+
     [Fact]
     public void Prototypes_FrozenThenTrained_StandStillThenMoveAsUnitVectors()
     {

@@ -8,7 +8,7 @@ using DarkMatter.Trainer.Tests.Training;
 
 namespace DarkMatter.Trainer.Tests.Recipes;
 
-/// <summary>A method is three files: itself, its recipe, its test.</summary>
+/// <summary>A method is three kinds of file: itself, its recipes, its test; and an entry among the losses that other code computes.</summary>
 [Collection(TorchCollection.Name)]
 public sealed class MethodRecipeTests
 {
@@ -58,11 +58,15 @@ public sealed class MethodRecipeTests
 
     [Theory]
     [MemberData(nameof(Names))]
-    public void Method_OfTheRegistry_HasATest(string name)
+    public void Method_OfTheRegistry_HasATestOfItsOwnAndAPeer(string name)
     {
         var type = MethodRegistry.Defaults(name).GetType().Name[..^"Options".Length];
-        var tests = Directory.EnumerateFiles(Path.Combine(Root, "tests", "Trainer.Tests", "Methods"), "*Tests.cs").Select(File.ReadAllText);
-        tests.ShouldContain(test => test.Contains($"{type}.", StringComparison.Ordinal), $"no test calls {type}");
+        var test = Path.Combine(Root, "tests", "Trainer.Tests", "Methods", $"{type}Tests.cs");
+        File.Exists(test).ShouldBeTrue($"{type} has no test: {test}");
+        File.ReadAllText(test).ShouldContain("WholeLoss.ShouldBe(", customMessage: "a method's test compares its loss of images with the paper's of its networks' outputs");
+        var key = $"\"{name.Replace('_', '-')}\": (";
+        File.ReadAllText(Path.Combine(Peer.Folder, "losses.py")).ShouldContain(key, customMessage: "a method's loss has a peer, in LOSSES under the method's name");
+        File.ReadAllText(Path.Combine(Root, "tests", "Trainer.Tests", "Interop", "LossPeerTests.cs")).ShouldContain($"\"{name.Replace('_', '-')}\", [", customMessage: "its peer is asked");
     }
 
     [Theory]

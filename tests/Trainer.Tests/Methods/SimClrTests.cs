@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace DarkMatter.Trainer.Tests.Methods;
 
 [Collection(TorchCollection.Name)]
-public sealed class NtXentTests
+public sealed class SimClrTests
 {
     private const int N = 6, D = 5;
 
@@ -76,6 +76,18 @@ public sealed class NtXentTests
         });
         parts.Sum().ShouldBe(Twin(z, 0.5), 1e-12);
     }
+
+    [Fact]
+    public void Loss_OfImages_IsThePapersOfTheNetworksOutputs() => WholeLoss.ShouldBe(
+        "simclr", updates: 1, _ => 0, (n, _) =>
+        {
+            var z = n.Unit(n.BothViews(), "backbone", "projector");
+            return Enumerable.Range(0, z.Length).Average(i =>
+            {
+                int[] candidates = [.. Enumerable.Range(0, z.Length).Where(j => j != i)];    // 2N − 1
+                return Methods.Rows.Surprise(candidates.Select(j => Methods.Rows.Dot(z[i], z[j]) / 0.2), Array.IndexOf(candidates, (i + Networks.Images) % z.Length));
+            });
+        });
 
     /// <summary>−log( e^(s(i,j)/τ) / Σ over k≠i of e^(s(i,k)/τ) ), mean over the 2n anchors; rows i and i+n are views of one image.</summary>
     private static double Twin(double[] z, double temperature)
