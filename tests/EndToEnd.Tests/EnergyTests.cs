@@ -17,6 +17,7 @@ public sealed class EnergyTests(Workshop workshop)
         string[] images = [.. Images(3)];
 
         using var matrix = await AskAsync(0, [output, .. images, "--json"]);
+        matrix.RootElement.GetProperty("symmetric").GetBoolean().ShouldBeTrue();
         var energy = matrix.RootElement.GetProperty("energy");
         for (var x = 0; x < 3; x++)
         {
@@ -25,10 +26,12 @@ public sealed class EnergyTests(Workshop workshop)
                 energy[x][y].GetDouble().ShouldBe(energy[y][x].GetDouble(), 1e-6);
         }
 
+        (await EnergyAsync([output, .. images, "--set", "data.dataset=."])).ShouldEndWith(0).Output.ShouldContain("simclr: energies of 3 images; low = compatible");
+
         var picture = workshop.In(run + ".svg");
-        using var drawn = await AskAsync(0, [output, "--dataset", "data/test", "--samples", "96", "--output", picture, "--json"]);
+        using var drawn = await AskAsync(0, [output, "--dataset", "data/test", "--samples", "97", "--output", picture, "--json"]);
         drawn.RootElement.GetProperty("auc").GetDouble().ShouldBeInRange(0.6, 1);
-        drawn.RootElement.GetProperty("matching_pairs").GetInt32().ShouldBe(96);
+        drawn.RootElement.GetProperty("matching_pairs").GetInt32().ShouldBe(97);
         File.ReadAllText(picture).ShouldStartWith("<svg ");
 
         using var judged = JsonDocument.Parse((await Command.RunAsync(workshop.Path, "evaluate", "--weights", output, "--linear", "--json")).ShouldEndWith(0).Output);
@@ -39,6 +42,11 @@ public sealed class EnergyTests(Workshop workshop)
         (await EnergyAsync(output, images[0], "small.yaml")).ShouldEndWith(BadRequest).ShouldSay("small.yaml: it is no image that can be read");
         (await EnergyAsync(output, images[0], "absent.png")).ShouldEndWith(BadRequest).ShouldSay("absent.png");
         (await EnergyAsync(Path.Combine(output, "encoder.safetensors"), images[0], images[1])).ShouldEndWith(BadRequest).ShouldSay("energy needs all of simclr, heads included");
+        (await EnergyAsync(output, "--dataset", "data/test", "--output", "absent/energy.svg")).ShouldEndWith(BadRequest).ShouldSay("--output: absent/energy.svg cannot be written");
+        (await EnergyAsync(output, "--dataset", ".")).ShouldEndWith(BadRequest).ShouldSay("It is not a packed dataset yet");
+        var whole = await File.ReadAllBytesAsync(Path.Combine(workshop.Path, output, "encoder.safetensors"));
+        await File.WriteAllBytesAsync(Path.Combine(workshop.Path, output, "cut.safetensors"), whole[..^100]);
+        (await EnergyAsync(Path.Combine(output, "cut.safetensors"), images[0], images[1])).ShouldEndWith(BadRequest).ShouldSay("cut.safetensors");
     }
 
     private Task<Finished> EnergyAsync(params string[] arguments) => Command.RunAsync(workshop.Path, ["energy", "-c", .. arguments]);

@@ -1,4 +1,6 @@
+using System.Globalization;
 using DarkMatter.Data;
+using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Training;
 using static TorchSharp.torch;
@@ -20,6 +22,9 @@ public sealed class ImageMemory : Bank
     public const int PartitionRows = 65_536;
 
     private const int Directions = 4096;
+
+    /// <summary>A partition's name in the state is this and its number.</summary>
+    private const string Partition = "rows_";
 
     /// <summary>Makes an empty memory; the random directions come from torch's current random state.</summary>
     /// <param name="images">L, the images of the dataset.</param>
@@ -146,7 +151,16 @@ public sealed class ImageMemory : Bank
         }
     }
 
-    private static string Name(long partition) => $"rows_{partition}";
+    /// <summary>L of a checkpoint's memory, by the shapes of its partitions; 0 where it has none. A method that has several gives all of them the same.</summary>
+    /// <param name="tensors">What the checkpoint holds.</param>
+    internal static long ImagesIn(IEnumerable<SafetensorsEntry> tensors) => tensors
+        .Select(tensor => (tensor.Shape, Module: tensor.Name[..(tensor.Name.LastIndexOf('.') + 1)], Own: tensor.Name[(tensor.Name.LastIndexOf('.') + 1)..]))
+        .Where(tensor => tensor.Own.StartsWith(Partition, StringComparison.Ordinal) && tensor.Shape is [_, > 0])
+        .GroupBy(tensor => tensor.Module)
+        .Select(memory => memory.Sum(partition => partition.Shape[0]))
+        .FirstOrDefault();
+
+    private static string Name(long partition) => Partition + partition.ToString(CultureInfo.InvariantCulture);
 }
 
 /// <summary>New rows of images.</summary>

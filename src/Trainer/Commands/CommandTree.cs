@@ -105,7 +105,7 @@ public static class CommandTree
             case Sessions.SessionEndedException session:
                 Console.Error.WriteLine("darkmatter: " + session.Message);
                 return session.ExitCode;
-            case RecipeException or DatasetException or CheckpointException or CheckpointBlobException or SiloStartException:
+            case RecipeException or DatasetException or CheckpointException or SafetensorsException or CheckpointBlobException or SiloStartException:
                 Console.Error.WriteLine("darkmatter: " + e.Message);
                 return ExitCode.BadRequest;
             case TrainingDivergedException or StateDivergedException:

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using DarkMatter.Data;
 using DarkMatter.Trainer.Commands.Local;
 using DarkMatter.Trainer.Commands.Reports;
 using DarkMatter.Trainer.Evaluation;
@@ -51,52 +50,67 @@ internal static class EnergyCommand
         command.SetAction(async (parsed, _) =>
         {
             using var interruption = new Interruption();
-            using var found = await TrainedWeights.FindAsync(parsed.GetRequiredValue(weights), Output.OfProcess().Line, interruption.Token);
+            var screen = Output.OfProcess();
+            var (folder, picture) = (parsed.GetValue(dataset), parsed.GetRequiredValue(output));
+            if (folder is not null)
+                CheckPlace(picture);
+            using var found = await TrainedWeights.FindAsync(parsed.GetRequiredValue(weights), screen.Line, interruption.Token);
             var options = found.Recipe(parsed.GetValue(recipe.Recipe), parsed.GetValue(recipe.Set) ?? []).Recipe;
-            using var model = EnergyModel.Open(Setup(options), found.Files, TorchStack.Current);
-            if (parsed.GetValue(dataset) is { } folder)
-                await DrawAsync(model, options, folder, parsed.GetValue(samples), parsed.GetRequiredValue(output), parsed.GetValue(json), interruption.Token);
+            if (folder is null)
+                Print(options, found.Files, parsed.GetValue(images)!, parsed.GetValue(json), screen, interruption.Token);
             else
-                Print(model, options, parsed.GetValue(images)!, parsed.GetValue(json));
+                await DrawAsync(options, found.Files, folder, parsed.GetValue(samples), picture, parsed.GetValue(json), screen, interruption.Token);
             return ExitCode.Done;
         });
         return command;
     }
 
-    private static EnergySetup Setup(Recipe recipe) => new(
-        recipe.Method,
-        new MethodSetup(recipe.Model, new Normalization(TorchStack.Current, null), EnergyModel.Share(recipe.Train.Batch), [.. recipe.AllViews.Select(view => view.Size)])
-        {
-            // A method that remembers every image needs to know how many there were.
-            Images = Directory.Exists(recipe.Data.Dataset) ? Catalog.Load(recipe.Data.Dataset).SampleCount : 0,
-        },
-        EncoderEvaluation.Floats(recipe.Data.Mean), EncoderEvaluation.Floats(recipe.Data.Std), recipe.Train.Precision == Precision.Float64);
-
-    private static void Print(EnergyModel model, Recipe recipe, string[] files, bool json)
+    private static EnergyModel Open(Recipe recipe, IReadOnlyList<string> files)
     {
-        using var images = ImageFiles.Load(files, recipe.Views[0].View.Size);
-        var matrix = model.Matrix(images);
-        var rows = Enumerable.Range(0, files.Length).Select(x => Enumerable.Range(0, files.Length).Select(y => matrix[x, y]).ToArray()).ToArray();
-        if (json)
-        {
-            Console.WriteLine(JsonSerializer.Serialize(new { method = recipe.Method.Name, images = files, energy = rows }));
-            return;
-        }
-
-        var width = Math.Max(12, files.Max(file => Path.GetFileName(file).Length) + 2);
-        Console.WriteLine($"{"",-4}{string.Concat(files.Select(file => Path.GetFileName(file).PadLeft(width)))}");
-        foreach (var (x, row) in rows.Index())
-            Console.WriteLine($"{x + 1,-4}{string.Concat(row.Select(energy => energy.ToString("0.000000", CultureInfo.InvariantCulture).PadLeft(width)))}  {Path.GetFileName(files[x])}");
+        var setup = new MethodSetup(recipe.Model, new Normalization(TorchStack.Current, null), EnergyModel.Share(recipe.Train.Batch), [.. recipe.AllViews.Select(view => view.Size)]);
+        var (mean, std) = (EncoderEvaluation.Floats(recipe.Data.Mean), EncoderEvaluation.Floats(recipe.Data.Std));
+        return EnergyModel.Open(new EnergySetup(recipe.Method, setup, mean, std, recipe.Train.Precision == Precision.Float64), files, TorchStack.Current);
     }
 
-    private static async Task DrawAsync(EnergyModel model, Recipe recipe, string folder, int samples, string output, bool json, CancellationToken stop)
+    private static void Print(Recipe recipe, IReadOnlyList<string> weights, string[] files, bool json, Output screen, CancellationToken stop)
     {
-        var (matching, others) = await DatasetEnergies.MeasureAsync(model, recipe, folder, samples, stop);
+        using var images = ImageFiles.Load(files, recipe.Views[0].View.Size);
+        using var model = Open(recipe, weights);
+        var progress = screen.Counter("energies: pairs", EnergyModel.Pairs(files.Length, model.IsSymmetric).Count());
+        var matrix = new EnergyMatrix(recipe.Method.Name, model.IsSymmetric, files, model.Matrix(images, progress, stop));
+        Console.WriteLine(json ? matrix.Json() : matrix.Text());
+    }
+
+    private static async Task DrawAsync(
+        Recipe recipe, IReadOnlyList<string> weights, string folder, int samples, string picture, bool json, Output screen, CancellationToken stop)
+    {
+        using var model = Open(recipe, weights);
+        var (matching, others) = await DatasetEnergies.MeasureAsync(model, recipe, folder, samples, screen, stop);
         var auc = Separation.Auc(matching, others);
-        var title = string.Create(CultureInfo.InvariantCulture, $"{recipe.Method.Name}: AUC {auc:0.0000}");
-        await File.WriteAllTextAsync(output, EnergyChart.Svg(matching, others, title), stop);
+        Writing(picture, () => File.WriteAllText(picture, EnergyChart.Svg(matching, others, string.Create(CultureInfo.InvariantCulture, $"{recipe.Method.Name}: AUC {auc:0.0000}"))));
         Console.WriteLine(json
-            ? JsonSerializer.Serialize(new { method = recipe.Method.Name, auc, matching = matching.Average(), others = others.Average(), matching_pairs = matching.Count, other_pairs = others.Count, picture = output })
-            : string.Create(CultureInfo.InvariantCulture, $"AUC {auc:0.0000}: {matching.Count:N0} matching pairs with energy {matching.Average():0.0000} in the mean, {others.Count:N0} others with {others.Average():0.0000}; {output}"));
+            ? JsonSerializer.Serialize(new { method = recipe.Method.Name, auc, matching = matching.Average(), others = others.Average(), matching_pairs = matching.Count, other_pairs = others.Count, picture })
+            : string.Create(CultureInfo.InvariantCulture, $"AUC {auc:0.0000}: {matching.Count:N0} matching pairs with energy {matching.Average():G4} in the mean, {others.Count:N0} others with {others.Average():G4}; {picture}"));
+    }
+
+    /// <summary>Finds out before the work whether its result can be written.</summary>
+    private static void CheckPlace(string picture) => Writing(picture, () =>
+    {
+        var isNew = !File.Exists(picture);
+        File.Open(picture, FileMode.OpenOrCreate, FileAccess.Write).Dispose();
+        if (isNew)
+            File.Delete(picture);
+    });
+
+    private static void Writing(string picture, Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException(ExitCode.BadRequest, $"--output: {picture} cannot be written ({e.Message}); name a file in a folder that exists and may be written to", e);
+        }
     }
 }

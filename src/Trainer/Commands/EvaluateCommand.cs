@@ -5,7 +5,7 @@ using DarkMatter.Trainer.Commands.Reports;
 
 namespace DarkMatter.Trainer.Commands;
 
-/// <summary><c>darkmatter evaluate</c>: judges a checkpoint or an export by its nearest neighbours.</summary>
+/// <summary><c>darkmatter evaluate</c>: judges a checkpoint or an export by its nearest neighbours, and by a linear classifier.</summary>
 internal static class EvaluateCommand
 {
     public static Command Create()
@@ -24,7 +24,8 @@ internal static class EvaluateCommand
         var json = new Option<bool>("--json") { Description = "Print the result as JSON." };
         var command = new Command("evaluate", """
             Judges trained features: the class of each evaluation image is named by its nearest neighbours among the labelled training images; the
-            same is done with raw pixels. Without --recipe, the recipe of the checkpoint is used.
+            same is done with raw pixels. With --linear, a linear classifier is trained on the features as well. Without --recipe, the recipe of the
+            checkpoint is used.
             """);
         recipe.AddTo(command, required: false);
         command.Add(weights);

@@ -52,8 +52,11 @@ public interface IMethod : IDisposable
     /// <param name="totalSteps">Updates of the whole run.</param>
     void AfterUpdate(long step, long totalSteps);
 
-    /// <summary>A scalar for each pair, low where x and y are compatible: [n, 3, H, W] twice → [n].</summary>
+    /// <summary>A scalar for each pair, low where x and y are compatible: [n, 3, H, W] twice → [n]. Of images as they are, not cut into patches.</summary>
     Tensor Energy(Tensor x, Tensor y);
+
+    /// <summary>Whether <see cref="Energy"/> does not mind an exchange of x and y.</summary>
+    bool EnergyIsSymmetric { get; }
 }
 
 /// <summary>What a method's forward pass gives.</summary>

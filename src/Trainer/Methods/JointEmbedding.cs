@@ -70,6 +70,9 @@ public abstract class JointEmbedding : IMethod
     /// <inheritdoc/>
     public abstract Tensor Energy(Tensor x, Tensor y);
 
+    /// <inheritdoc/>
+    public virtual bool EnergyIsSymmetric => true;
+
     /// <summary>Frees the networks.</summary>
     public void Dispose()
     {

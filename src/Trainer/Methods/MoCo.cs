@@ -87,6 +87,9 @@ public sealed class MoCo : JointEmbedding
         return 1 - (q * Unit(Through(y, _keyF, _keyG))).sum(1);
     }
 
+    /// <summary>False: the query's encoder and the key's are two networks.</summary>
+    public override bool EnergyIsSymmetric => false;
+
     private Tensor Query(Tensor x) => Unit(Through(x, Backbone, _g));
 
     /// <summary>The keys of the global batch, in batch order: [n, 3, H, W] → [N, D].</summary>

@@ -90,6 +90,10 @@ public sealed class KnnClassifierTests
         FeatureExtractor.Pixels(gray, 2).shape.ShouldBe([2, 12]);
     }
 
+    [Fact]
+    public void Pixels_BytesThatAreNotWholeImages_SaysSo() =>
+        Should.Throw<ArgumentException>(() => FeatureExtractor.Pixels(new byte[100], 16)).Message.ShouldContain("100 bytes are not whole images of 16×16×3");
+
     private static void Refused(KnnOptions options, int bankRows, int queryRows, string message)
     {
         using var scope = NewDisposeScope();

@@ -1,4 +1,3 @@
-using DarkMatter.Trainer.Commands.Reports;
 using DarkMatter.Trainer.Evaluation;
 
 namespace DarkMatter.Trainer.Tests.Evaluation;
@@ -28,16 +27,5 @@ public sealed class SeparationTests
     {
         Should.Throw<ArgumentException>(() => Separation.Auc([], [1])).Message.ShouldContain("0 matching and 1 others");
         Should.Throw<ArgumentException>(() => Separation.Auc([1], [double.NaN])).Message.ShouldContain("not finite");
-    }
-
-    [Fact]
-    public void Svg_TwoSets_IsWholeXmlWithBothHistograms()
-    {
-        var svg = System.Xml.Linq.XDocument.Parse(EnergyChart.Svg([0.1, 0.2, 0.2], [0.8, 0.9], "a < b"));
-        System.Xml.Linq.XNamespace ns = "http://www.w3.org/2000/svg";
-        var bars = svg.Descendants(ns + "rect").Where(r => r.Attribute("height")!.Value is not ("0.0" or "10")).ToList();
-        bars.Count(r => r.Attribute("class")!.Value == "m").ShouldBe(2);
-        bars.Count(r => r.Attribute("class")!.Value == "o").ShouldBe(2);
-        svg.Descendants(ns + "text").First().Value.ShouldBe("a < b");
     }
 }

@@ -20,6 +20,9 @@ public sealed class MethodRecipeTests
 
     private static string Folder => Path.Combine(Root, "recipes");
 
+    /// <summary>A recipe of the repository, with changes.</summary>
+    public static Recipe Load(string file, params string[] sets) => ResolvedRecipe.Load(Path.Combine(Folder, file), sets).Recipe;
+
     [Theory]
     [MemberData(nameof(Names))]
     public void Method_OfTheRegistry_HasASmallRecipeAndOneOfReferenceScale(string name)

@@ -64,6 +64,11 @@ internal sealed class Output(TextWriter writer, bool live, TimeSpan plainEvery)
         }
     }
 
+    /// <summary>Shows how many of a known number are done.</summary>
+    /// <param name="what">What is counted, in words.</param>
+    /// <param name="total">How many there are.</param>
+    public IProgress<int> Counter(string what, int total) => new Counted(this, what, total);
+
     /// <summary>A span as people read it on a clock: <c>4:05</c>, <c>1:02:03</c>.</summary>
     public static string Clock(TimeSpan span) => span.TotalHours >= 1
         ? span.ToString(@"h\:mm\:ss", CultureInfo.InvariantCulture)
@@ -83,6 +88,12 @@ internal sealed class Output(TextWriter writer, bool live, TimeSpan plainEvery)
             writer.Write("\r\u001b[K");
             drawn = false;
         }
+    }
+
+    /// <summary>Reports at once, on the caller's thread.</summary>
+    private sealed class Counted(Output output, string what, int total) : IProgress<int>
+    {
+        public void Report(int value) => output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"{what}, {value:N0} of {total:N0}"));
     }
 
     private static int Width()

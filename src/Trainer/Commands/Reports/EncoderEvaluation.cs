@@ -62,8 +62,8 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         }
 
         var knn = new KnnClassifier(recipe.Evaluation.Knn);
-        using var bankFeatures = extractor.Features(backbone, bank.Images, size, bfloat16, new Counter(output, "bank", bank.Count), cancellationToken);
-        using var queryFeatures = extractor.Features(backbone, queries.Images, size, bfloat16, new Counter(output, "queries", queries.Count), cancellationToken);
+        using var bankFeatures = extractor.Features(backbone, bank.Images, size, bfloat16, output.Counter("evaluating: features of the bank", bank.Count), cancellationToken);
+        using var queryFeatures = extractor.Features(backbone, queries.Images, size, bfloat16, output.Counter("evaluating: features of the queries", queries.Count), cancellationToken);
         var accuracy = knn.Accuracy(bankFeatures, bank.Labels, queryFeatures, queries.Labels, cancellationToken);
         output.Progress(() => "evaluating: raw pixels");
         using var bankPixels = FeatureExtractor.Pixels(bank.Images, size);
@@ -99,10 +99,5 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
         var clock = Stopwatch.StartNew();
         extractor.Features(backbone, images.Images.AsMemory(0, count * each), images.Size, bfloat16, null, cancellationToken).Dispose();
         return count / Math.Max(clock.Elapsed.TotalSeconds, 1e-3);
-    }
-
-    private sealed class Counter(Output output, string what, int total) : IProgress<int>
-    {
-        public void Report(int value) => output.Progress(() => string.Create(CultureInfo.InvariantCulture, $"evaluating: features of the {what}, {value:N0} of {total:N0}"));
     }
 }

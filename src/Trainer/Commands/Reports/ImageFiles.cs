@@ -26,9 +26,13 @@ internal static class ImageFiles
             catch (Exception e) when (e is BrokenImageException or IOException or UnauthorizedAccessException)
             {
                 images.Dispose();
-                throw new CommandException(ExitCode.BadRequest, e is BrokenImageException
-                    ? $"{file}: it is no image that can be read ({e.Message}); give JPEG, PNG or WebP files"
-                    : $"{file}: it cannot be read ({e.Message})", e);
+                throw new CommandException(ExitCode.BadRequest, e switch
+                {
+                    BrokenImageException => $"{file}: it is no image that can be read ({e.Message}); give JPEG, PNG or WebP files",
+                    FileNotFoundException or DirectoryNotFoundException => $"{file}: there is no such file; check the path",
+                    _ when Directory.Exists(file) => $"{file}: it is a folder; give the images in it, or a packed dataset with --dataset",
+                    _ => $"{file}: it cannot be read ({e.Message}); check who may read it",
+                }, e);
             }
         }
 

@@ -47,15 +47,21 @@ internal static class LossChart
         return [.. rows.Chunk(each).Select(chunk => (chunk.Average(row => (double)row.Step), chunk.Average(row => row.Loss)))];
     }
 
-    /// <summary>Round values between the ends: 1, 2 or 5 times a power of ten apart.</summary>
+    /// <summary>Round values between the ends: 1, 2 or 5 times a power of ten apart. One, where the ends are the same.</summary>
     internal static IEnumerable<double> Ticks(double low, double high, int about)
     {
-        var raw = Math.Max((high - low) / about, 1e-9);
+        if (!(high > low))
+        {
+            yield return low;
+            yield break;
+        }
+        var raw = (high - low) / about;
         var power = Math.Pow(10, Math.Floor(Math.Log10(raw)));
         var step = new[] { 1, 2, 5, 10 }.Select(factor => factor * power).First(candidate => candidate >= raw * 0.999);
-        for (var tick = Math.Ceiling(low / step) * step; tick <= high; tick += step)
+        // Counted, not summed: a sum gathers rounding, and 0 becomes 5E-17. Adding 0 makes 0 of −0, which would be printed with its sign.
+        for (var count = Math.Ceiling(low / step); count * step <= high; count++)
         {
-            yield return tick;
+            yield return (count * step) + 0.0;
         }
     }
 }
