@@ -18,9 +18,10 @@ public sealed class CertificateTests
     [MemberData(nameof(Methods))]
     public async Task Measure_RegisteredMethod_RanksTrainAsOne(string method)
     {
-        foreach (var certified in CertificateCase.Of(method))
+        foreach (var (i, certified) in CertificateCase.Of(method).Index())
         {
-            foreach (var options in (CertificateOptions[])[Exact, Single])
+            // Float32 rounds a method's settings alike; `make certify` measures them all.
+            foreach (var options in i == 0 ? (CertificateOptions[])[Exact, Single] : [Exact])
             {
                 var row = (await Certificate.MeasureAsync(certified, options)).ShouldHaveSingleItem();
                 row.Failures.ShouldBeEmpty();

@@ -1,6 +1,7 @@
 using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Training;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Tests.Certificates;
@@ -79,7 +80,7 @@ internal sealed record PlantedOptions(Mistake Mistake) : MethodOptions
             int[] rows = [.. Share.Counts.Select(n => 2 * n)];
             if (_mistake != Mistake.GatherWithoutSum && !(_mistake == Mistake.EverySecondUpdate && _queue.Updates % 2 == 1))
                 return Gather.Rows(z, Share.Ranks, rows);
-            var all = Training.TensorCollectives.AllGather(Share.Ranks, z, rows);
+            var all = Share.Ranks.AllGather(z, rows);
             var before = 2 * Share.Offset;
             return cat([all.narrow(0, 0, before), z, all.narrow(0, before + z.shape[0], all.shape[0] - before - z.shape[0])]);
         }
