@@ -1,7 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using DarkMatter.Trainer.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Certificates;
@@ -73,7 +72,7 @@ internal sealed class Snapshot : IDisposable
     private static (double Difference, double? Size) Compare(Tensor a, Tensor b)
     {
         // Hundreds of small tensors in every update: a loop here costs less than a kernel for each.
-        var (many, one) = (Direct(a).bytes, Direct(b).bytes);
+        ReadOnlySpan<byte> many = Direct(a).bytes, one = Direct(b).bytes;
         return a.dtype switch
         {
             ScalarType.Float32 => Norms<float>(many, one),
@@ -87,7 +86,7 @@ internal sealed class Snapshot : IDisposable
     private static (double Difference, double? Size) Norms<T>(ReadOnlySpan<byte> many, ReadOnlySpan<byte> one)
         where T : unmanaged, INumberBase<T>
     {
-        var (a, b) = (MemoryMarshal.Cast<byte, T>(many), MemoryMarshal.Cast<byte, T>(one));
+        ReadOnlySpan<T> a = MemoryMarshal.Cast<byte, T>(many), b = MemoryMarshal.Cast<byte, T>(one);
         var (difference, size) = (0.0, 0.0);
         for (var i = 0; i < b.Length; i++)
         {
