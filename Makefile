@@ -55,8 +55,8 @@ bench-checkpoint: ## what a checkpoint a minute costs the training thread; last 
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 dotnet artifacts/bin/Checkpoint.Bench/release/DarkMatter.Checkpoint.Bench.dll $(ARGS)
 
 .PHONY: certify
-certify: setup ## W = 1, 2, 3, 4 ranks against one, for every method: loss, gradients, state; last line 'CERTIFICATE …' (ARGS="--method moco")
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(DARKMATTER) certify $(ARGS)
+certify: setup ## W = 1, 2, 3, 4 ranks against one, for every method: loss, gradients, state: docs/benchmarks/certificate.md; last line 'CERTIFICATE …' (ARGS="--method moco" for a part)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(DARKMATTER) certify $(or $(ARGS),--output docs/benchmarks/certificate.md)
 
 .PHONY: bench-methods
 bench-methods: setup ## every method on Fashion-MNIST for 10 minutes, one after the other, resumable: docs/benchmarks/methods.md (ARGS="--seconds 60 --only simclr")

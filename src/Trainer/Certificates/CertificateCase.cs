@@ -1,4 +1,7 @@
+using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Methods;
+using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Optimizers;
 
 namespace DarkMatter.Trainer.Certificates;
 
@@ -10,20 +13,58 @@ public sealed record CertificateCase(string Name, MethodOptions Options, IReadOn
 {
     private const int Large = 12, Small = 10;
 
-    /// <summary>What a method can do besides what its defaults do: each has collectives of its own.</summary>
-    private static readonly Dictionary<string, Func<MethodOptions, IEnumerable<CertificateCase>>> More = new()
+    /// <summary>What a method can do besides what its defaults do: each has collectives, a memory or an order of its own.</summary>
+    private static readonly Dictionary<string, Func<MethodOptions, int[], IEnumerable<CertificateCase>>> More = new()
     {
-        ["moco"] = o => [new("moco, no shuffle", (MoCoOptions)o with { ShuffleGroups = 0 }, [Large, Large])],
-        ["swav"] = o => [new("swav, queue, crops", (SwAvOptions)o with { Queue = CertificateOptions.Images, FreezeSteps = 0, QueueFrom = 1 }, [Large, Large, Small, Small])],
-        ["dino"] = o => [new("dino, crops", (DinoOptions)o with { FreezeSteps = 0 }, [Large, Large, Small])],
+        ["simclr"] = (o, views) => [new("simclr, lars", o, views) { Optimizer = new OptimizerOptions { Name = OptimizerName.Lars, LearningRate = 5 } }],
+        ["moco"] = (o, views) =>
+        [
+            new("moco v1", (MoCoOptions)o with { Temperature = 0.07, ProjectorLayers = 1 }, views),
+            new("moco, no shuffle", (MoCoOptions)o with { ShuffleGroups = 0 }, views),
+            new("moco, float16, stale", (MoCoOptions)o with { Bank = Late }, views),
+        ],
+        ["pirl"] = (o, views) =>
+        [
+            new("pirl, softmax", (PirlOptions)o with { InfoNce = true, ProjectorLayers = 2, Temperature = 0.1 }, views),
+            new("pirl, float16, stale", (PirlOptions)o with { Bank = Late }, views),
+            new("pirl, epochs cut", (PirlOptions)o with { Negatives = 16 }, views) { DatasetImages = CertificateOptions.Images * 3 / 4 },    // an image may be twice in a batch
+        ],
+        ["swav"] = (o, _) =>
+        [
+            new("swav, queue, crops", (SwAvOptions)o with { Queue = CertificateOptions.Images, FreezeSteps = 0, QueueFrom = 1 }, [Large, Large, Small, Small]),
+            new("swav as in seer", (SwAvOptions)o with { ProjectorLayers = 3, NormalizeProjector = false, SinkhornIterations = 10 }, [Large, Large])
+            {
+                Model = new RegNetOptions { SmallStem = true, StemWidth = 8, Depth = 4, Width = 8, Slope = 8, Factor = 2, GroupWidth = 8 },
+            },
+        ],
+        ["deepcluster_v2"] = (o, views) => [new("deepcluster, epochs cut", o, views) { DatasetImages = CertificateOptions.Images * 5 / 4 }],
+        ["dino"] = (o, _) =>
+        [
+            new("dino, crops, adamw", (DinoOptions)o with { FreezeSteps = 0 }, [Large, Large, Small])
+            {
+                Optimizer = new OptimizerOptions { Name = OptimizerName.AdamW, LearningRate = 1e-3, WeightDecay = 0.04 },
+            },
+        ],
     };
+
+    private static BankOptions Late => new() { Staleness = 1, Float16 = true };
+
+    /// <summary>Default: a ResNet-18 of 8 to 64 channels.</summary>
+    public BackboneOptions Model { get; init; } = new ResNetOptions { Width = 8, Stem = ResNetStem.Small };
+
+    /// <summary>Default: SGD with momentum at a rate that trains.</summary>
+    public OptimizerOptions Optimizer { get; init; } = new() { LearningRate = 0.05 };
+
+    /// <summary>Images of an epoch. Default two batches.</summary>
+    public int DatasetImages { get; init; } = 2 * CertificateOptions.Images;
 
     /// <summary>The settings of a registered method: its defaults, made small by <see cref="SmallSizes"/>, and what <see cref="More"/> adds.</summary>
     /// <exception cref="ArgumentException">There is no such method.</exception>
     public static IReadOnlyList<CertificateCase> Of(string method)
     {
         var options = MethodRegistry.Defaults(method).Read(new SmallSizes());
-        return [new(method, options, Views(options)), .. More.TryGetValue(method, out var more) ? more(options) : []];
+        var views = Views(options);
+        return [new(method, options, views), .. More.TryGetValue(method, out var more) ? more(options, views) : []];
     }
 
     private static int[] Views(MethodOptions options)

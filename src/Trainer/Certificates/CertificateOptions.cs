@@ -11,14 +11,26 @@ public sealed record CertificateOptions
     /// <summary>V, lanes: over 3 ranks they are dealt unevenly.</summary>
     public const int Lanes = 16;
 
-    /// <summary>W, worlds that are compared with one rank, 1 to <see cref="Lanes"/> each. Default 1 to 4.</summary>
-    public IReadOnlyList<int> Worlds { get; init; } = [1, 2, 3, 4];
+    /// <summary>Other images that an update which is beyond tolerance may be measured on, one after the other: see <see cref="Certificate"/>.</summary>
+    public const int MostDraws = 6;
 
-    /// <summary>Default float64 and float32.</summary>
-    public IReadOnlyList<Precision> Precisions { get; init; } = [Precision.Float64, Precision.Float32];
+    /// <summary>The largest error that may be dismissed because it does not come back on other images.</summary>
+    public const double MostDismissed = 0.1;
 
-    /// <summary>Updates: loss and gradients of each are compared, and the state after the last. Default 20.</summary>
+    /// <summary>W, worlds that are compared with one rank, 1 to <see cref="Lanes"/> each; kept in ascending order, each once. Default 1 to 4.</summary>
+    public IReadOnlyList<int> Worlds { get; init => field = [.. value.Distinct().Order()]; } = [1, 2, 3, 4];
+
+    /// <summary>Each counts once. Default float64 and float32.</summary>
+    public IReadOnlyList<Precision> Precisions { get; init => field = [.. value.Distinct()]; } = [Precision.Float64, Precision.Float32];
+
+    /// <summary>Updates: loss, gradients and state of each are compared. Default 20.</summary>
     public int Steps { get; init; } = 20;
+
+    /// <summary>How many of so many updates may be measured again: half.</summary>
+    public static int MostRepeated(int updates) => (updates + 1) / 2;
+
+    /// <summary>The part of a setting's learning rate that is used: in float64, where worlds train freely, a fifth, or rounding would grow past what is measured.</summary>
+    public static double RateOf(Precision precision) => precision == Precision.Float64 ? 0.2 : 1;
 
     /// <summary>The largest relative error that passes.</summary>
     public static double Tolerance(Precision precision) => precision == Precision.Float64 ? 1e-9 : 1e-5;

@@ -2,45 +2,115 @@ using DarkMatter.Grains;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
 using DarkMatter.Trainer.Evaluation;
-using DarkMatter.Trainer.Models;
-using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Training;
-using static TorchSharp.torch;
 
 namespace DarkMatter.Trainer.Certificates;
 
-/// <summary>What one world's training gave, as numbers that no longer need a tensor.</summary>
-/// <param name="Losses">Of the global batch, one for each update.</param>
-/// <param name="Gradients">Of the global batch at every update, by parameter.</param>
-/// <param name="State">After the last update, by name: parameters, averages, queues, prototypes, running statistics; optimizer's momenta begin with "momentum.".</param>
-internal sealed record CertificateOutcome(
-    IReadOnlyList<double> Losses, IReadOnlyList<IReadOnlyDictionary<string, double[]>> Gradients, IReadOnlyDictionary<string, double[]> State);
+/// <summary>An update that is measured.</summary>
+/// <param name="Step">Updates applied before it.</param>
+/// <param name="Draw">Of which images: 0 for those of the run, 1 and above for others in their place.</param>
+internal readonly record struct UpdateKey(int Step, int Draw);
 
-/// <summary>Trains a setting for some steps as some world would: with the product's own loop, networks, buckets, collectives and optimizer.</summary>
-internal static class CertificateRun
+/// <summary>How far an update of one rank of a world, or of all, is from one rank's, and the fingerprint of the state after it.</summary>
+internal sealed record UpdateErrors(Deviation Loss, Deviation Gradient, Deviation State, ulong Hash, bool Differs)
 {
-    /// <summary>
-    /// In float32 the learning rate is next to nothing: two worlds then hold the same parameters to the last bits at every update, and each update is
-    /// a measurement of its own. With a usual rate even two runs of one rank that differ in one last bit part within some updates.
-    /// </summary>
-    private static double LearningRate(Precision precision) => precision == Precision.Float64 ? 0.01 : 1e-6;
+    /// <summary>The largest of them.</summary>
+    public Deviation Largest => Deviation.Largest([Loss, Gradient, State]);
 
-    /// <summary>Trains as <paramref name="world"/> ranks; what rank 0 has in the end, since the ranks have compared hashes.</summary>
+    /// <summary>The largest errors of all ranks.</summary>
+    public static UpdateErrors OfAll(IReadOnlyList<UpdateErrors> ranks) => new(
+        Deviation.Largest(ranks.Select(r => r.Loss)), Deviation.Largest(ranks.Select(r => r.Gradient)), Deviation.Largest(ranks.Select(r => r.State)),
+        ranks[0].Hash, ranks.Any(r => r.Hash != ranks[0].Hash));
+}
+
+/// <summary>
+/// Trains a setting as one rank and keeps what every update began from and gave; then trains it as other worlds, with the product's own loop, networks,
+/// buckets, collectives and optimizer, and compares every rank's every update.
+/// </summary>
+/// <param name="certified">The setting.</param>
+/// <param name="precision">What is computed in.</param>
+/// <param name="steps">Updates of the run.</param>
+internal sealed class CertificateRun(CertificateCase certified, Precision precision, int steps) : IDisposable
+{
+    private readonly Dictionary<UpdateKey, (double Loss, Snapshot Gradients, Snapshot State)> _one = [];
+    private Snapshot? _start;
+
+    /// <summary>All updates of the run, on its own images.</summary>
+    public IReadOnlyList<UpdateKey> Updates => [.. Enumerable.Range(0, steps).Select(step => new UpdateKey(step, 0))];
+
+    /// <summary>Trains as <paramref name="world"/> ranks and compares: for each update the errors of all ranks.</summary>
+    /// <param name="world">W.</param>
+    /// <param name="updates">In the order in which they are made.</param>
+    /// <param name="alone">Whether each update begins from the state that one rank had before it, instead of from that of the update before.</param>
     /// <exception cref="AggregateException">A rank failed.</exception>
-    public static async Task<CertificateOutcome> TrainAsync(CertificateCase certified, Precision precision, int world, int steps) =>
-        (await LoopbackRanks.RunAsync(world, ranks => Train(Options(certified, precision, ranks, steps), ranks)))[0];
-
-    private static CertificateOutcome Train(TrainOptions options, ICollective ranks)
+    public async Task<IReadOnlyList<UpdateErrors>> CompareAsync(int world, IReadOnlyList<UpdateKey> updates, bool alone)
     {
-        using var state = TrainState.Prepare(options, TorchStack.Current);
-        var session = new Session(state);
-        TrainingRun.Generation(options, state, step => new CertificateViews(options, step), ranks, session, CancellationToken.None);
-        var tensors = state.Method.Network.state_dict().Select(t => (t.Key, t.Value)).Concat(state.Optimizer.State);
-        return new CertificateOutcome(session.Losses, session.Gradients, tensors.ToDictionary(t => t.Item1, t => Doubles(t.Item2)));
+        await TrainOneAsync([.. updates.Where(update => !_one.ContainsKey(update))]);
+        var ranks = await LoopbackRanks.RunAsync(world, rank =>
+        {
+            var found = new List<UpdateErrors>();
+            Train(rank, updates, alone, (tensors, update, loss) => found.Add(Errors(tensors, update, loss, rank.Rank)));
+            return found;
+        });
+        return [.. updates.Select((_, i) => UpdateErrors.OfAll([.. ranks.Select(found => found[i])]))];
     }
 
-    private static TrainOptions Options(CertificateCase certified, Precision precision, ICollective ranks, int steps)
+    /// <summary>Frees what is kept.</summary>
+    public void Dispose()
+    {
+        _start?.Dispose();
+        foreach (var (_, gradients, state) in _one.Values)
+        {
+            gradients.Dispose();
+            state.Dispose();
+        }
+    }
+
+    private async Task TrainOneAsync(IReadOnlyList<UpdateKey> updates)
+    {
+        if (updates.Count > 0)
+        {
+            await LoopbackRanks.RunAsync(1, rank => Train(rank, updates, alone: updates[0].Draw > 0, (tensors, update, loss) =>
+                _one.Add(update, (loss, new Snapshot(tensors.Gradients), new Snapshot(tensors.State)))));
+        }
+    }
+
+    private UpdateErrors Errors(RankTensors tensors, UpdateKey update, double loss, int rank)
+    {
+        var one = _one[update];
+        var difference = Math.Abs(loss - one.Loss) / Math.Max(1, Math.Abs(one.Loss));
+        return new UpdateErrors(
+            Found("the loss", double.IsFinite(difference) ? difference : double.PositiveInfinity),
+            Deviation.Largest(one.Gradients.Errors(tensors.Gradients).Select(e => Found(e.Name, e.Error))),
+            Deviation.Largest(one.State.Errors(tensors.State).Select(e => Found(e.Name, e.Error))),
+            tensors.Hash(), Differs: false);
+
+        Deviation Found(string where, double error) => new(error, where, update.Step + 1, rank);
+    }
+
+    /// <returns>The updates that were made.</returns>
+    private int Train(ICollective ranks, IReadOnlyList<UpdateKey> updates, bool alone, Action<RankTensors, UpdateKey, double> made)
+    {
+        var options = Options(ranks);
+        using var state = TrainState.Prepare(options, TorchStack.Current);
+        var tensors = new RankTensors(state);
+        _start ??= new Snapshot(tensors.State);                               // one rank comes first, and a fresh state is every rank's
+        var session = new Session(updates, (update, loss) => made(tensors, update, loss), update =>
+        {
+            if (!alone)
+                return;
+            (update.Step == 0 ? _start : _one[new UpdateKey(update.Step - 1, 0)].State).CopyTo(tensors.State);
+            state.Apply(state.Progress() with { Step = update.Step });
+        });
+        session.Next();
+        TrainingRun.Generation(options, state, _ => new CertificateViews(options, updates), ranks, session, CancellationToken.None);
+        return session.Made == updates.Count
+            ? session.Made
+            : throw new InvalidOperationException($"{options.Run}: {session.Made} of {updates.Count} updates were made");
+    }
+
+    private TrainOptions Options(ICollective ranks)
     {
         var lanes = LaneShare.Of(ranks.Rank, ranks.World, CertificateOptions.Lanes);
         return new TrainOptions
@@ -48,7 +118,7 @@ internal static class CertificateRun
             Run = $"certificate of {certified.Name}",
             Seed = 1,
             GlobalBatch = CertificateOptions.Images,
-            DatasetImages = 2 * CertificateOptions.Images,                    // an epoch is two steps
+            DatasetImages = certified.DatasetImages,
             LaneCount = CertificateOptions.Lanes,
             FirstLane = lanes[0],
             Lanes = lanes.Length,
@@ -56,30 +126,50 @@ internal static class CertificateRun
             ViewSizes = certified.ViewSizes,
             TotalSteps = steps,
             Precision = precision,
-            Model = new ResNetOptions { Width = 8, Stem = ResNetStem.Small },
+            Model = certified.Model,
             Method = certified.Options,
-            Optimizer = new OptimizerOptions { LearningRate = LearningRate(precision) },
-            HashEvery = steps,
+            Optimizer = certified.Optimizer with { LearningRate = certified.Optimizer.LearningRate * CertificateOptions.RateOf(precision) },
+            HashEvery = 0,                                                    // a rank that differs is to be measured, not to leave
             Watch = new WatchOptions { Every = 1 },
             BucketBytes = 64 << 10,
         };
     }
 
-    private static double[] Doubles(Tensor tensor)
+    /// <summary>What a rank has after an update.</summary>
+    private sealed class RankTensors(TrainState state)
     {
-        using var _ = no_grad();
-        using var scope = NewDisposeScope();
-        return tensor.detach().to(ScalarType.Float64).cpu().contiguous().flatten().data<double>().ToArray();
+        /// <summary>Of the global batch.</summary>
+        public IReadOnlyList<NamedTensor> Gradients { get; } =
+            [.. Trained(state).Zip(state.Gradients.Gradients, (name, gradient) => new NamedTensor(name, "gradient", gradient))];
+
+        /// <summary>Networks and optimizer.</summary>
+        public IReadOnlyList<NamedTensor> State { get; } = [.. Named(state)];
+
+        /// <summary>The fingerprint that ranks compare.</summary>
+        public ulong Hash() => state.Hash();
+
+        private static List<string> Trained(TrainState state)
+        {
+            var names = state.Method.Network.named_parameters().Where(p => p.parameter.requires_grad).Select(p => p.name).ToList();
+            return names.Count == state.Gradients.Gradients.Count ? names : throw new InvalidOperationException($"{names.Count} parameters have {state.Gradients.Gradients.Count} gradients");
+        }
+
+        private static IEnumerable<NamedTensor> Named(TrainState state)
+        {
+            var parameters = state.Method.Network.named_parameters().Select(p => p.name).ToHashSet();
+            return state.Method.Network.state_dict().Select(t => new NamedTensor(t.Key, parameters.Contains(t.Key) ? "parameter" : t.Key.Split('.')[^1], t.Value))
+                .Concat(state.Optimizer.State.Select(t => new NamedTensor(t.Name, t.Name.Split('.')[0] + " of the optimizer", t.Tensor)));
+        }
     }
 
-    /// <summary>Keeps the losses and gradients of every update.</summary>
-    private sealed class Session(TrainState state) : ITrainingSession
+    /// <summary>Shows every update when it is made, and prepares the next.</summary>
+    private sealed class Session(IReadOnlyList<UpdateKey> updates, Action<UpdateKey, double> made, Action<UpdateKey> prepare) : ITrainingSession
     {
-        public List<double> Losses { get; } = [];
+        public int Made { get; private set; }
 
-        public List<IReadOnlyDictionary<string, double[]>> Gradients { get; } = [];
+        public bool StopRequested => Made == updates.Count - 1;
 
-        public bool StopRequested => false;
+        public void Next() => prepare(updates[Made]);
 
         public void StepsPlanned(long totalSteps)
         {
@@ -88,9 +178,9 @@ internal static class CertificateRun
 
         public void StepApplied(StepReport report)
         {
-            Losses.Add(report.Loss);
-            var names = state.Method.Network.named_parameters().Where(p => p.parameter.requires_grad).Select(p => p.name);
-            Gradients.Add(names.Zip(state.Gradients.Gradients.Select(Doubles)).ToDictionary());
+            made(updates[Made++], report.Loss);
+            if (Made < updates.Count)
+                Next();
         }
 
         public Task PublishCheckpointAsync(PublishedCheckpoint checkpoint, CancellationToken cancellationToken) => Task.CompletedTask;

@@ -8,25 +8,25 @@ namespace DarkMatter.Trainer.Certificates;
 /// and noise depend on the view. Any number of ranks sees the same global batch.
 /// </summary>
 /// <param name="options">The rank's lanes and the sizes of views.</param>
-/// <param name="startStep">The step of the first batch.</param>
-internal sealed class CertificateViews(TrainOptions options, long startStep) : IViewSource
+/// <param name="updates">Whose batches come, in this order; another draw of an update is of the same numbers and positions, with other pixels.</param>
+internal sealed class CertificateViews(TrainOptions options, IReadOnlyList<UpdateKey> updates) : IViewSource
 {
-    private long _step = startStep;
+    private int _next;
 
-    public ValueTask<IViewBatch> ReadAsync(CancellationToken cancellationToken) => ValueTask.FromResult<IViewBatch>(new Batch(options, _step++));
+    public ValueTask<IViewBatch> ReadAsync(CancellationToken cancellationToken) => ValueTask.FromResult<IViewBatch>(new Batch(options, updates[_next++]));
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-    private sealed class Batch(TrainOptions options, long step) : IViewBatch
+    private sealed class Batch(TrainOptions options, UpdateKey update) : IViewBatch
     {
         private readonly (int Lane, long Position)[] _samples =
         [
             .. from lane in Enumerable.Range(options.FirstLane, options.Lanes)
                from i in Enumerable.Range(0, options.ImagesPerLane)
-               select (lane, (step * options.ImagesPerLane) + i),
+               select (lane, ((long)update.Step * options.ImagesPerLane) + i),
         ];
 
-        public long Step => step;
+        public long Step => update.Step;
 
         public int Count => _samples.Length;
 
@@ -42,7 +42,7 @@ internal sealed class CertificateViews(TrainOptions options, long startStep) : I
             var size = options.ViewSizes[view];
             var bytes = new byte[_samples.Length * size * size * 3];
             foreach (var (row, (lane, position)) in _samples.Index())
-                Draw(bytes.AsSpan(row * size * size * 3, size * size * 3), size, new KeyedRandom(2).With(lane).With(position).Key, view);
+                Draw(bytes.AsSpan(row * size * size * 3, size * size * 3), size, new KeyedRandom(2 + (ulong)update.Draw).With(lane).With(position).Key, view);
             return bytes;
         }
 

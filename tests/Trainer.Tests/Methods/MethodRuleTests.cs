@@ -47,12 +47,24 @@ public sealed class MethodRuleTests
     [MemberData(nameof(SmallMethods.Names), MemberType = typeof(SmallMethods))]
     public void Gradients_Float32SplitOverRanks_AreNearOneRanks(string name)
     {
-        var expected = ThreadRanks.Run(1, ranks => SmallMethods.Train(name, ranks, [Images], ScalarType.Float64, 1 + SmallMethods.FirstGradient(name)))[0];
-        var one = ThreadRanks.Run(1, ranks => SmallMethods.Train(name, ranks, [Images], ScalarType.Float32, 1 + SmallMethods.FirstGradient(name)))[0];
-        var three = ThreadRanks.Run(3, ranks => SmallMethods.Train(name, ranks, [5, 4, 3], ScalarType.Float32, 1 + SmallMethods.FirstGradient(name)))[0];
-        // Some of these losses are ill-conditioned at the start: splitting must not add to what float32 itself costs.
-        var rounding = Distance(one.Gradients, expected.Gradients);
-        Distance(three.Gradients, expected.Gradients).ShouldBeLessThan((4 * rounding) + 1e-5, $"one rank in float32 is {rounding} from float64");
+        const double MostRounding = 1e-3;
+        const int Draws = 6;
+        var worst = "";
+        // A rounded mean may move an activation over ReLU's kink: not on other images again (Certificate says more). A mistake is on all.
+        for (var draw = 0; draw < Draws; draw++)
+        {
+            Dictionary<string, double[]> Gradients(int[] counts, ScalarType type) => ThreadRanks.Run(
+                counts.Length, ranks => SmallMethods.Train(name, ranks, counts, type, 1 + SmallMethods.FirstGradient(name), draw: draw))[0].Gradients;
+            var expected = Gradients([Images], ScalarType.Float64);
+            // Some of these losses are ill-conditioned at the start: splitting must not add to what float32 itself costs.
+            var rounding = Distances(Gradients([Images], ScalarType.Float32), expected);
+            var beyond = Distances(Gradients([5, 4, 3], ScalarType.Float32), expected).Where(d => !(d.Value <= Math.Min(MostRounding, (4 * rounding[d.Key]) + 1e-5))).ToList();
+            if (beyond.Count == 0)
+                return;
+            worst = string.Join("; ", beyond.Take(4).Select(d => $"{d.Key} is {d.Value:0.0e+0} from float64, one rank {rounding[d.Key]:0.0e+0}"));
+        }
+
+        Assert.Fail(worst);
     }
 
     [Theory]
@@ -119,13 +131,23 @@ public sealed class MethodRuleTests
         var largest = expected.Values.Max(Norm);
         foreach (var (name, values) in actual)
         {
-            var difference = Norm([.. values.Zip(expected[name], (a, b) => a - b)]);
-            (difference / Math.Max(Norm(expected[name]), 1e-3 * largest)).ShouldBeLessThanOrEqualTo(tolerance, what + name);
+            (Difference(values, expected[name]) / Math.Max(Norm(expected[name]), 1e-3 * largest)).ShouldBeLessThanOrEqualTo(tolerance, what + name);
         }
     }
 
-    private static double Distance(Dictionary<string, double[]> a, Dictionary<string, double[]> b) =>
-        Math.Sqrt(b.Sum(p => a[p.Key].Zip(p.Value, (x, y) => (x - y) * (x - y)).Sum()) / b.Values.Sum(v => v.Sum(x => x * x)));
+    /// <summary>Of each parameter, relative; one that is 0 but for rounding is compared with the largest.</summary>
+    private static Dictionary<string, double> Distances(Dictionary<string, double[]> actual, Dictionary<string, double[]> expected)
+    {
+        actual.Keys.ShouldBe(expected.Keys);
+        var largest = expected.Values.Max(Norm);
+        return expected.ToDictionary(p => p.Key, p => Difference(actual[p.Key], p.Value) / Math.Max(Norm(p.Value), 1e-2 * largest));
+    }
+
+    private static double Difference(double[] a, double[] b)
+    {
+        a.Length.ShouldBe(b.Length);
+        return Norm([.. a.Zip(b, (x, y) => x - y)]);
+    }
 
     private static double Norm(double[] values) => Math.Sqrt(values.Sum(v => v * v));
 }

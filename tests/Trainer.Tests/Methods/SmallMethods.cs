@@ -94,13 +94,17 @@ public static class SmallMethods
         return share;
     }
 
-    /// <summary>Trains as one rank of a world on this rank's part of the global batch, and shows the trained method before it is freed.</summary>
-    public static Outcome Train(string name, ICollective ranks, int[] counts, ScalarType type, int steps, Action<IMethod>? trained = null, double rate = Rate) =>
-        Train(All[name].Options, All[name].ViewSizes, ranks, counts, type, steps, trained, rate);
+    /// <summary>
+    /// Trains as one rank of a world on this rank's part of the global batch, and shows the trained method before it is freed. Another
+    /// <paramref name="draw"/> is of other images.
+    /// </summary>
+    public static Outcome Train(
+        string name, ICollective ranks, int[] counts, ScalarType type, int steps, Action<IMethod>? trained = null, double rate = Rate, int draw = 0) =>
+        Train(All[name].Options, All[name].ViewSizes, ranks, counts, type, steps, trained, rate, draw);
 
     /// <summary>As above, for any options.</summary>
     public static Outcome Train(
-        MethodOptions options, int[] sizes, ICollective ranks, int[] counts, ScalarType type, int steps, Action<IMethod>? trained = null, double rate = Rate)
+        MethodOptions options, int[] sizes, ICollective ranks, int[] counts, ScalarType type, int steps, Action<IMethod>? trained = null, double rate = Rate, int draw = 0)
     {
         using var scope = NewDisposeScope();
         var share = ShareOf(ranks, counts);
@@ -114,7 +118,7 @@ public static class SmallMethods
         {
             using var inner = NewDisposeScope();
             Show(share);
-            var loss = method.Loss(Views(sizes, ranks.Rank, counts, type, step));
+            var loss = method.Loss(Views(sizes, ranks.Rank, counts, type, step + (1000 * draw)));
             buckets.Begin([loss.Value.detach().to(ScalarType.Float64).item<double>()]);
             loss.Value.backward();
             var sums = new double[1];
