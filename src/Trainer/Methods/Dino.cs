@@ -43,7 +43,8 @@ public sealed class Dino : JointEmbedding
     public override MethodLoss Loss(IReadOnlyList<Tensor> x)                  // [V_k·n, 3, H_k, W_k] of each size
     {
         var features = cat([.. x.Select(size => Through(size, Backbone))]);   // [V·n, F]
-        var s = Through(features, _h).chunk(Views);                           // V × [n, K]
+        var bottleneck = features;
+        var s = Through(features, f => _h.Outputs(bottleneck = _h.Bottleneck(f))).chunk(Views);    // V × [n, K]
         var given = Teach(x[0].narrow(0, 0, TeacherViews * Share.Count));      // [2n, K], without gradient
         var t = Distribution(given, _centre.Value, _options.TeacherTemperatureAt(_centre.Updates)).chunk(TeacherViews);
         _mean = GlobalSum.Of(given.sum([0]), Share.Ranks) / (TeacherViews * Share.Total);    // [K]
@@ -58,7 +59,7 @@ public sealed class Dino : JointEmbedding
             }
         }
 
-        return new MethodLoss(loss / (TeacherViews * (Views - 1) * (double)Share.Total), Shown(_h.Bottleneck(features.detach())));
+        return new MethodLoss(loss / (TeacherViews * (Views - 1) * (double)Share.Total), Shown(bottleneck));
     }
 
     /// <summary>softmax((t − c) / τ_t): [n, K].</summary>
@@ -110,10 +111,13 @@ internal sealed class DinoHead : Module<Tensor, Tensor>
     }
 
     /// <summary>[n, F] → [n, K], cosines.</summary>
-    public override Tensor forward(Tensor input) => linear(normalize(Bottleneck(input), dim: 1), normalize(last.weight!, dim: 1));
+    public override Tensor forward(Tensor input) => Outputs(Bottleneck(input));
 
     /// <summary>[n, F] → what is compared with the K directions, before it gets unit length.</summary>
     internal Tensor Bottleneck(Tensor features) => third.call(second.call(first.call(features).gelu()).gelu());
+
+    /// <summary>[n, bottleneck] → [n, K], cosines.</summary>
+    internal Tensor Outputs(Tensor bottleneck) => linear(normalize(bottleneck, dim: 1), normalize(last.weight!, dim: 1));
 
     private static Linear Start(Linear layer)
     {
@@ -196,7 +200,8 @@ public sealed record DinoOptions : MethodOptions
     public int Outputs { get; init; } = 65536;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Outputs), "ln K: every output is as likely as any other")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+        [new(Math.Log(Outputs), "ln K: every output is as likely as any other", "lower method.teacher_temperature, or begin lower (method.warmup_teacher_temperature), and raise optimizer.lr if it has been there since the start", Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with
