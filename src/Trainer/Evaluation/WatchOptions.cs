@@ -19,7 +19,7 @@ public sealed record WatchOptions
     /// <summary>Key <c>every</c>: updates between two looks; 0 for none. Default 50.</summary>
     public long Every { get; init; } = 50;
 
-    /// <summary>Key <c>patience</c>: so many looks in a row must find a collapse before <see cref="OnCollapse"/> acts: networks begin close to one. Range 1 to 1000, default 3.</summary>
+    /// <summary>Key <c>patience</c>: so many looks in a row must find a collapse, after the warm-up, before <see cref="OnCollapse"/> acts, and again each time so many more do. Range 1 to 1000, default 3.</summary>
     public int Patience { get; init; } = 3;
 
     /// <summary>Key <c>on_collapse</c>: <c>warn</c>, <c>pause</c> or <c>stop</c>. Default warn.</summary>

@@ -31,8 +31,8 @@ public sealed class BarlowTwins : JointEmbedding
     public override MethodLoss Loss(Tensor x)                                 // [2n, 3, H, W]
     {
         var (x1, x2) = Halves(x);
-        var (z1, z2) = (Through(x1, Backbone, _g), Through(x2, Backbone, _g));    // [n, D]
-        var c = CrossCorrelation(_standardize.call(z1), _standardize.call(z2), Share);
+        var (z1, z2) = (_standardize.call(Through(x1, Backbone, _g)), _standardize.call(Through(x2, Backbone, _g)));    // [n, D]
+        var c = CrossCorrelation(z1, z2, Share);
         return new MethodLoss(Objective(c, _options.Lambda) * ((double)Share.Count / Share.Total), Shown(z1, z2));
     }
 
@@ -74,6 +74,9 @@ public sealed record BarlowTwinsOptions : MethodOptions
 
     /// <summary>D, dimensions of the embedding: more is better here. Default 8192.</summary>
     public int ProjectorOutput { get; init; } = 8192;
+
+    /// <summary>√D: every dimension is standardised.</summary>
+    public override double? Radius => Math.Sqrt(ProjectorOutput);
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

@@ -82,7 +82,13 @@ public sealed record ByolOptions : MethodOptions
     public int ProjectorOutput { get; init; } = 256;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(0, "0: every view predicts every other, as all do once embeddings are one point")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+    [
+        new(0, "0: every view predicts the other without fault, as all do once embeddings are one point or line", Plateau.PredictedRemedy, Collapse: true)
+        {
+            Tolerance = 0.02,                                                 // of 4, the loss of directions that have nothing in common
+        },
+    ];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

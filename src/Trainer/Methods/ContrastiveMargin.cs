@@ -67,8 +67,17 @@ public sealed record ContrastiveMarginOptions : MethodOptions
     /// <summary>D. Default 128.</summary>
     public int ProjectorOutput { get; init; } = 128;
 
+    /// <summary>m/√2: points so far from their mean, in directions of their own, are m apart.</summary>
+    public override double? Radius => Margin / Math.Sqrt(2);
+
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Margin * Margin / 2, "m²/2: images that differ are as near as views that match")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+    [
+        new(Margin * Margin / 2, "m²/2: images that differ are as near as views that match", "lower method.margin to what the embeddings' distances can reach, or raise optimizer.lr", Collapse: true)
+        {
+            OnlyDrawnTogether = true,
+        },
+    ];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

@@ -204,7 +204,9 @@ public sealed record DeepClusterV2Options : MethodOptions
     };
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Prototypes), "ln K: every cluster is as likely as any other")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+        // No collapse: new clusters every epoch are a new task, which begins near chance.
+        [new(Math.Log(Prototypes), "ln K: every cluster is as likely as any other", "set fewer method.prototypes; " + Plateau.ChanceRemedy, Collapse: false)];
 
     /// <inheritdoc/>
     public override IMethod Create(MethodSetup setup) => new DeepClusterV2(this, setup);

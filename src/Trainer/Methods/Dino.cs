@@ -220,7 +220,8 @@ public sealed record DinoOptions : MethodOptions
     public int Outputs { get; init; } = 65536;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Outputs), "ln K: every output is as likely as any other")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+        [new(Math.Log(Outputs), "ln K: every output is as likely as any other", "lower method.teacher_temperature, or begin lower (method.warmup_teacher_temperature), and raise optimizer.lr if it has been there since the start", Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

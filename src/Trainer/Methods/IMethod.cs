@@ -61,5 +61,5 @@ public interface IMethod : IDisposable
 
 /// <summary>What a method's forward pass gives.</summary>
 /// <param name="Value">Scalar, differentiable.</param>
-/// <param name="Embeddings">This rank's unit embeddings, float32, detached: [V·n, D].</param>
+/// <param name="Embeddings">This rank's embeddings, float32, detached: [V·n, D]. Unit rows, or places where the options give a <see cref="MethodOptions.Radius"/>.</param>
 public sealed record MethodLoss(Tensor Value, Tensor Embeddings);

@@ -10,6 +10,7 @@ namespace DarkMatter.Trainer.Methods;
 public abstract class JointEmbedding : IMethod
 {
     private readonly Parts _network;
+    private readonly bool _seesDirections;
 
     /// <summary>Checks what can be checked before anything is built, and builds the backbone.</summary>
     /// <exception cref="ArgumentException">Options, views or batch do not fit the method; the message says why.</exception>
@@ -22,6 +23,7 @@ public abstract class JointEmbedding : IMethod
         if (setup.Share.Total < 2)
             throw new ArgumentException($"{options.Name} needs at least 2 images in the global batch: one image has no other to differ from, and no statistics", nameof(setup));
         (Name, Views, Share, Norm) = (options.Name, setup.ViewSizes.Count, setup.Share, setup.Norm);
+        _seesDirections = options.Radius is null;
         _network = new Parts(Name);
         Backbone = Part("backbone", setup.Model.Create(setup.Norm));
     }
@@ -97,7 +99,7 @@ public abstract class JointEmbedding : IMethod
                 x = network.call(x);
         }
 
-        return x.dtype == ScalarType.BFloat16 ? x.to(ScalarType.Float32) : x;
+        return Widened(x);
     }
 
     /// <summary>View 1 and view 2 of this rank's images: [2n, …] → [n, …] twice.</summary>
@@ -110,12 +112,15 @@ public abstract class JointEmbedding : IMethod
     /// <summary>Rows of length 1.</summary>
     protected static Tensor Unit(Tensor z) => normalize(z, dim: 1);
 
-    /// <summary>What <see cref="MethodLoss.Embeddings"/> wants of the views' embeddings.</summary>
-    protected static Tensor Shown(params Tensor[] z)
+    /// <summary>What <see cref="MethodLoss.Embeddings"/> wants of the views' embeddings: their directions, or their places where the loss sees these.</summary>
+    protected Tensor Shown(params Tensor[] z)
     {
         using var _ = no_grad();
-        return Unit(cat(z)).detach();
+        var all = Widened(cat(z).detach());
+        return _seesDirections ? Unit(all) : all;
     }
+
+    private static Tensor Widened(Tensor x) => x.dtype == ScalarType.BFloat16 ? x.to(ScalarType.Float32) : x;
 
     private sealed class Parts(string name) : Module(name);
 }

@@ -44,6 +44,12 @@ public abstract record MethodOptions
         return MixesSizes || sizes.Distinct().Count() == 1 ? null : $"the views have different sizes, but {Name} needs one size for all";
     }
 
+    /// <summary>
+    /// How long embeddings are about the mean of all, as the loss wants them, where it sees places: moving all embeddings together changes nothing
+    /// then. The watch takes the mean off first. Null where the loss sees directions.
+    /// </summary>
+    public virtual double? Radius => null;
+
     /// <summary>Losses at which training stands still that learns nothing, or has collapsed: what the collapse watch looks for.</summary>
     /// <param name="batch">N, images of the global batch.</param>
     public virtual IReadOnlyList<Plateau> Plateaus(int batch) => [];

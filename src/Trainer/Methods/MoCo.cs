@@ -148,7 +148,8 @@ public sealed record MoCoOptions : MethodOptions
     public int ShuffleGroups { get; init; } = 8;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Queue + 1), "ln(K + 1): every key is as likely as the image's own")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+        [new(Math.Log(Queue + 1), "ln(K + 1): every key is as likely as the image's own", "raise method.momentum if it is below 0.9: keys of a fast encoder do not compare; " + Plateau.ChanceRemedy, Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

@@ -92,7 +92,7 @@ public sealed record MoCoV3Options : MethodOptions
     public int ProjectorOutput { get; init; } = 256;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(4 * Temperature * Math.Log(batch), "4τ ln N: every key is as likely as the image's own")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(4 * Temperature * Math.Log(batch), "4τ ln N: every key is as likely as the image's own", Plateau.ChanceRemedy, Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

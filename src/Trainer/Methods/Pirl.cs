@@ -228,7 +228,7 @@ public sealed record PirlOptions : MethodOptions
     };
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => InfoNce ? [new(Math.Log(Negatives + 1), "ln(K + 1): every image is as likely as the own one")] : [];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => InfoNce ? [new(Math.Log(Negatives + 1), "ln(K + 1): every image is as likely as the own one", Plateau.ChanceRemedy, Collapse: true)] : [];
 
     /// <inheritdoc/>
     public override IMethod Create(MethodSetup setup) => new Pirl(this, setup);

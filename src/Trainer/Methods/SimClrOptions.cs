@@ -19,7 +19,7 @@ public sealed record SimClrOptions : MethodOptions
     public int ProjectorLayers { get; init; } = 2;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log((2 * batch) - 1), "ln(2N − 1): every candidate is as likely as the positive")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log((2 * batch) - 1), "ln(2N − 1): every candidate is as likely as the positive", Plateau.ChanceRemedy, Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

@@ -71,7 +71,8 @@ public sealed record SimSiamOptions : MethodOptions
     public bool StopGradient { get; init; } = true;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(-1, "−1: every view predicts every other, as all do once embeddings are one point")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+        [new(-1, "−1: every view predicts the other without fault, as all do once embeddings are one point or line", Plateau.PredictedRemedy, Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

@@ -202,7 +202,7 @@ public sealed record SwAvOptions : MethodOptions
     public int ProjectorOutput { get; init; } = 128;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Prototypes), "ln K: every prototype is as likely as any other")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Math.Log(Prototypes), "ln K: every prototype is as likely as any other", "lower method.epsilon: codes are too even; " + Plateau.ChanceRemedy, Collapse: true)];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

@@ -87,7 +87,14 @@ public sealed record TripletOptions : MethodOptions
     public bool HardestNegative { get; init; }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Plateau> Plateaus(int batch) => [new(Margin, "α: negatives are as near as positives, as once embeddings are one point")];
+    public override IReadOnlyList<Plateau> Plateaus(int batch) =>
+    [
+        // Semi-hard negatives are by choice a little farther than positives: a healthy loss begins just below α.
+        new(Margin, "α: negatives are as near as positives, as once embeddings are one point", "take semi-hard negatives (method.hardest_negative: false), lower optimizer.lr", Collapse: true)
+        {
+            OnlyDrawnTogether = !HardestNegative,
+        },
+    ];
 
     /// <inheritdoc/>
     public override MethodOptions Read(IOptionReader given) => this with

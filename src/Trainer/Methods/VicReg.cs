@@ -82,6 +82,9 @@ public sealed record VicRegOptions : MethodOptions
     /// <summary>D, dimensions of the embedding. Default 8192.</summary>
     public int ProjectorOutput { get; init; } = 8192;
 
+    /// <summary>√D: the hinge wants a standard deviation of 1 in every dimension.</summary>
+    public override double? Radius => Math.Sqrt(ProjectorOutput);
+
     /// <inheritdoc/>
     public override IEnumerable<string> Problems()
     {

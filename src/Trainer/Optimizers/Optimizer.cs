@@ -42,6 +42,9 @@ public sealed class Optimizer : IDisposable
     /// <summary>The optimizer's memory, named after its parameters; loading means overwriting these tensors.</summary>
     public IReadOnlyList<(string Name, Tensor Tensor)> State { get; }
 
+    /// <summary>How many parameters the newest update left where they were.</summary>
+    public int Frozen => _updates.Count(update => update == ParameterUpdate.Frozen);
+
     /// <summary>One update, in place.</summary>
     /// <param name="gradients">One per parameter, in the order of the constructor's.</param>
     /// <param name="lr">The learning rate of this step.</param>

@@ -27,7 +27,7 @@ public readonly record struct StepSums(double Loss, double EmbeddingStd, bool St
     {
         var summands = new double[Count];
         summands[0] = loss.Value.detach().to(TorchSharp.torch.ScalarType.Float64).item<double>();
-        summands[1] = Evaluation.EmbeddingDiagnostics.Std(loss.Embeddings) * options.RankBatch / options.GlobalBatch;
+        summands[1] = Evaluation.EmbeddingDiagnostics.Std(loss.Embeddings, options.Method.Radius) * options.RankBatch / options.GlobalBatch;
         summands[2] = session.StopRequested ? 1 : 0;
         summands[3] = session.YieldRequested ? 1 : 0;
         summands[4] = session.CheckpointRequested ? 1 : 0;

@@ -27,7 +27,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
         var checkpoints = state.CheckpointWriter(options, session);
         var calibration = new Calibration(options, state, ranks, session);
         var schedule = new Schedule(options.Optimizer, state.TotalSteps, state.Method.UntrainedSteps);
-        var watch = new TrainingWatch(options.Watch, options.Method.Plateaus(options.GlobalBatch), state.Share, ranks);
+        var watch = new TrainingWatch(options, state);
         var clock = Stopwatch.StartNew();
         var sums = default(StepSums);
 
@@ -79,7 +79,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             {
                 var compares = ComparesHashes(ranks.World, saves || (ends && (!sums.Yield || sums.Checkpoint)));
                 report = report with { StateHash = compares ? state.CompareHashes() : null };
-                health = watch.After(state.Step, sums.Loss, loss.Embeddings);   // on a schedule; a collapse is told, never trained on
+                health = watch.After(sums.Loss, loss.Embeddings);       // on a schedule; a collapse is told, never trained on
                 if (calibration.StepTook(elapsed))
                     schedule = new Schedule(options.Optimizer, state.TotalSteps, state.Method.UntrainedSteps);
             }
@@ -90,7 +90,7 @@ public sealed class TrainLoop(TrainOptions options, TrainState state, IViewSourc
             }
 
             session.StepApplied(report with { TotalSteps = state.TotalSteps, Health = health });
-            if (health is not null && watch.MustAct)
+            if (health is not null && state.Looks.MustAct)
                 session.Collapsed(options.Watch.OnCollapse, $"step {state.Step}: {health.Verdict}");
 
             if (saves)

@@ -53,6 +53,7 @@ public sealed partial class TrainState
         _model.Load(checkpoint.ModelFiles);
         _momenta.Load(checkpoint.OptimizerFiles);
         Apply(progress);
+        Looks.Forget();
     }
 
     /// <summary>What writes this rank's part of checkpoints in this generation; null where none are written.</summary>

@@ -1,6 +1,7 @@
 using DarkMatter.Trainer.Banks;
 using DarkMatter.Trainer.Checkpoints;
 using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Optimizers;
@@ -40,6 +41,7 @@ public sealed partial class TrainState : IDisposable
         (_options, Method, Ranks, Share, Stack) = (options, method, ranks, share, stack);
         Parameters = [.. named.Select(p => p.parameter)];
         Optimizer = new Optimizer(options.Optimizer, named, stack);
+        Looks = new LookHistory(options.Watch, options.Method.Plateaus(options.GlobalBatch));
         Gradients = new GradientBuckets(Parameters, ranks, options.BucketBytes, StepSums.Count, stack);
         _guard = new StepGuard(buffers);
         _model = new TensorSet(method.Network.state_dict().Select(t => (t.Key, t.Value)));
@@ -87,6 +89,9 @@ public sealed partial class TrainState : IDisposable
 
     /// <summary>The gradients' buffers.</summary>
     public GradientBuckets Gradients { get; }
+
+    /// <summary>What the looks at the embeddings found so far. Of this process: where rank 0 is lost, the next one's counts begin anew.</summary>
+    public LookHistory Looks { get; }
 
     /// <summary>What is trained, in the order of its names' registration.</summary>
     public IReadOnlyList<Parameter> Parameters { get; }
@@ -212,6 +217,7 @@ public sealed partial class TrainState : IDisposable
         foreach (var (_, momentum) in _momenta.Tensors)
             momentum.zero_();
         (Step, Generation, Lineage, Trained) = (0, 0, [], TimeSpan.Zero);
+        Looks.Forget();
     }
 
     /// <summary>Frees networks, optimizer and buffers.</summary>

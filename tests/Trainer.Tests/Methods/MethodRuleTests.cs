@@ -1,4 +1,5 @@
 using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
 using DarkMatter.Trainer.Stack;
@@ -99,13 +100,14 @@ public sealed class MethodRuleTests
 
     [Theory]
     [MemberData(nameof(SmallMethods.Names), MemberType = typeof(SmallMethods))]
-    public void Embeddings_OfAStep_AreUnitRowsWithoutGradient(string name)
+    public void Embeddings_OfAStep_AreUnitRowsOrPlacesWithoutGradient(string name)
     {
         using var scope = NewDisposeScope();
         using var method = SmallMethods.Create(name, new SingleRank(1), [Images], ScalarType.Float64);
         var embeddings = method.Loss(SmallMethods.Views(name, 0, [Images], ScalarType.Float64, step: 0)).Embeddings;
         embeddings.requires_grad.ShouldBeFalse();
-        (embeddings.norm(1) - 1).abs().max().item<double>().ShouldBeLessThan(1e-9);
+        var (unit, _) = EmbeddingDiagnostics.Directions(embeddings, SmallMethods.All[name].Options.Radius);
+        (unit.norm(1) - 1).abs().max().item<double>().ShouldBeLessThan(1e-9);
     }
 
     [Fact]

@@ -1,9 +1,13 @@
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Tests.Training;
 
 namespace DarkMatter.Trainer.Tests.Methods;
 
-/// <summary>What each method needs in order to learn, shown by taking it away: with the control it must fail, and without it it must not.</summary>
+/// <summary>
+/// What each method needs in order to learn, shown by taking it away: with the control it must fail, and without it it must not. The collapse watch
+/// sees those that end in a point or on a line. It cannot see SwAV's and VICReg's: they end in numbers that are none, which ends the run itself.
+/// </summary>
 [Collection(TorchCollection.Name)]
 public sealed class NegativeControlTests
 {
@@ -15,6 +19,9 @@ public sealed class NegativeControlTests
         var control = Trial.Run(options with { StopGradient = false }, 0.1, 60);
         control.Spread.ShouldBeLessThan(0.1, $"{control}");
         control.Losses[^1].ShouldBeLessThan(0.02, "a loss of 0 says nothing about the images");
+        control.Verdict.ShouldStartWith("collapsed: all embeddings are nearly one point");
+        control.Verdict.ShouldContain("; the loss stands at 0.00");
+        control.Acts.ShouldBeGreaterThan(0, $"{control}");
     }
 
     [Fact]
@@ -26,6 +33,9 @@ public sealed class NegativeControlTests
         var control = Trial.Run(options with { StopGradient = false }, 0.05, 60);
         control.Losses[^1].ShouldBeLessThan(-0.94, $"{control}");
         control.Found.ShouldBeLessThan(healthy.Found - 0.1, $"{healthy}; control: {control}");
+        // The last normalisation holds every dimension's spread: it is no point, but comes down to a line.
+        control.Looks.TakeLast(4).ShouldAllBe(look => look.Health > EmbeddingHealth.Healthy && look.Reason.Contains("variance in 1."), $"{control}");
+        healthy.Looks.ShouldAllBe(look => look.Health == EmbeddingHealth.Healthy, $"{healthy}");
     }
 
     [Fact]
@@ -36,6 +46,9 @@ public sealed class NegativeControlTests
         var control = Trial.Run(options with { HardestNegative = true }, 0.5, 80);
         control.Spread.ShouldBeLessThan(0.3, $"{control}");
         control.Losses[^1].ShouldBe(options.Margin, 0.04, $"{control}");
+        control.Verdict.ShouldStartWith("collapsed: all embeddings are nearly one point");
+        control.Verdict.ShouldContain("; the loss stands at 0.2");
+        control.Acts.ShouldBeGreaterThan(0, $"{control}");
     }
 
     [Fact]
@@ -45,6 +58,7 @@ public sealed class NegativeControlTests
         Learns(options, rate: 0.5, steps: 60).Spread.ShouldBeGreaterThan(0.5);
         var control = Trial.Run(options with { NormalizePrototypes = false }, 0.5, 60);
         control.Finite.ShouldBeFalse($"{control}");
+        control.Acts.ShouldBe(0, "there is nothing to look at");
     }
 
     [Fact]
@@ -54,6 +68,7 @@ public sealed class NegativeControlTests
         Learns(options, rate: 0.02, steps: 40).Found.ShouldBeGreaterThan(0.3);
         var control = Trial.Run(options with { Variance = 100, Covariance = 100 }, 0.02, 40);
         control.Finite.ShouldBeFalse($"{control}");
+        control.Acts.ShouldBe(0, "there is nothing to look at");
     }
 
     private static Trial.Outcome Learns(MethodOptions options, double rate, int steps)
@@ -61,6 +76,7 @@ public sealed class NegativeControlTests
         var outcome = Trial.Run(options, rate, steps);
         outcome.Finite.ShouldBeTrue($"{outcome}");
         outcome.Losses[^1].ShouldBeLessThan(outcome.Losses[0], $"{outcome}");
+        outcome.Acts.ShouldBe(0, $"{outcome}");
         return outcome;
     }
 }

@@ -1,4 +1,5 @@
 using DarkMatter.Trainer.Collectives;
+using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Optimizers;
 using DarkMatter.Trainer.Stack;
@@ -11,17 +12,21 @@ namespace DarkMatter.Trainer.Tests.Methods;
 /// </summary>
 internal static class Trial
 {
-    private const int Images = 32, Size = 16, Dataset = 512;
+    private const int Images = 32, Size = 16, Dataset = 512, LookEvery = 5, Settled = 30;
 
     /// <summary>What a trial came to.</summary>
     /// <param name="Spread">√D times the mean standard deviation of the unit embeddings' dimensions: near 1 when healthy, 0 in a point.</param>
     /// <param name="Found">The part of images whose other view is nearest among all other views; 1/32 by chance.</param>
     /// <param name="Losses">Of every step; it ends at the first that is not a number.</param>
-    internal sealed record Outcome(double Spread, double Found, IReadOnlyList<double> Losses)
+    /// <param name="Looks">What the collapse watch said, every five steps.</param>
+    /// <param name="Acts">How often it would have acted on a collapse.</param>
+    internal sealed record Outcome(double Spread, double Found, IReadOnlyList<double> Losses, IReadOnlyList<CollapseReport> Looks, int Acts)
     {
         internal bool Finite => double.IsFinite(Losses[^1]);
 
-        public override string ToString() => FormattableString.Invariant($"spread {Spread:f3}, found {Found:f3}, loss {Losses[0]:f3} → {Losses[^1]:f3} after {Losses.Count} steps");
+        internal string Verdict => Looks[^1].Verdict;
+
+        public override string ToString() => FormattableString.Invariant($"spread {Spread:f3}, found {Found:f3}, loss {Losses[0]:f3} → {Losses[^1]:f3} after {Losses.Count} steps, {Acts} acts; {string.Join(" | ", Looks.Select(l => l.Verdict.Split(" (")[0]))}");
     }
 
     internal static Outcome Run(MethodOptions options, double lr, int steps, double noise = 0.8)
@@ -34,26 +39,33 @@ internal static class Trial
         foreach (var (_, parameter) in named)
             parameter.grad = zeros_like(parameter);
         using var optimizer = new Optimizer(new OptimizerOptions { LearningRate = lr, WeightDecay = 1e-4 }, named, TorchStack.Current);
-        var losses = new List<double>();
+        var (losses, looks, acts) = (new List<double>(), new List<CollapseReport>(), 0);
+        var history = new LookHistory(new WatchOptions { OnCollapse = CollapseAction.Stop }, options.Plateaus(Images));
         for (var step = 0; step < steps; step++)
         {
             using var inner = NewDisposeScope();
             using (no_grad())
                 named.ForEach(p => p.parameter.grad!.zero_());
-            var loss = method.Loss(Views(step, noise)).Value;
+            var (loss, embeddings) = method.Loss(Views(step, noise));
             losses.Add(loss.item<float>());
             if (!double.IsFinite(losses[^1]))
-                return new Outcome(double.NaN, double.NaN, losses);
+                return new Outcome(double.NaN, double.NaN, losses, looks, acts);
             loss.backward();
             optimizer.Step([.. named.Select(p => p.parameter.grad!)], lr, parameter => method.UpdateOf(parameter, step));
             method.AfterUpdate(step + 1, steps);
+            if ((step + 1) % LookEvery != 0)
+                continue;
+            var (unit, size) = EmbeddingDiagnostics.Directions(embeddings, options.Radius);
+            var look = CollapseWatch.Look(unit.narrow(0, 0, Images), unit.narrow(0, Images, Images), size);
+            looks.Add(history.Judge(look with { Loss = losses.TakeLast(LookEvery).Average() }, settled: optimizer.Frozen == 0 && step >= Settled));
+            acts += history.MustAct ? 1 : 0;
         }
 
         using var _ = no_grad();
-        var z = method.Loss(Views(Dataset, noise)).Embeddings;                          // [2n, D]
+        var (z, length) = EmbeddingDiagnostics.Directions(method.Loss(Views(Dataset, noise)).Embeddings, options.Radius);    // [2n, D]
         var (first, second) = (z.narrow(0, 0, Images), z.narrow(0, Images, Images));
         var nearest = first.matmul(second.t()).argmax(1).eq(arange(Images)).to(ScalarType.Float32).mean().item<float>();
-        return new Outcome(first.std(0).mean().item<float>() * Math.Sqrt(z.shape[1]), nearest, losses);
+        return new Outcome(first.std(0).mean().item<float>() * Math.Sqrt(z.shape[1]) * length, nearest, losses, looks, acts);
     }
 
     /// <summary>Waves whose direction, phase and colours are the image's, with a gain and noise that are the view's. A batch comes again after 16 steps.</summary>

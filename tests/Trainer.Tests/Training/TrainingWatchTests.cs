@@ -4,6 +4,7 @@ using DarkMatter.Trainer.Commands.Sessions;
 using DarkMatter.Trainer.Evaluation;
 using DarkMatter.Trainer.Methods;
 using DarkMatter.Trainer.Models;
+using DarkMatter.Trainer.Stack;
 using DarkMatter.Trainer.Training;
 using static TorchSharp.torch;
 
@@ -46,10 +47,10 @@ public sealed class TrainingWatchTests : IDisposable
     }
 
     [Theory]
-    [InlineData(CollapseAction.Stop, 1)]
-    [InlineData(CollapseAction.Pause, 1)]
-    [InlineData(CollapseAction.Warn, 0)]
-    public void Train_MethodThatMustCollapse_ActsOnceAfterSomeLooksInARow(CollapseAction action, int acts)
+    [InlineData(CollapseAction.Stop)]
+    [InlineData(CollapseAction.Pause)]
+    [InlineData(CollapseAction.Warn)]
+    public void Train_MethodThatMustCollapse_ActsAtEveryThirdLookThatFindsIt(CollapseAction action)
     {
         var options = Options with
         {
@@ -62,11 +63,48 @@ public sealed class TrainingWatchTests : IDisposable
         var looks = session.Steps.Select(s => s.Health).OfType<CollapseReport>().ToList();
         looks[^1].Health.ShouldBe(EmbeddingHealth.Collapsed, looks[^1].ToString());
         looks[^1].Reason.ShouldContain("stop-gradient");
-        session.Asked.Count.ShouldBe(acts);
-        if (acts == 0)
-            return;
-        var third = session.Steps.Where(s => s.Health?.Health == EmbeddingHealth.Collapsed).ElementAt(2);
-        session.Asked[0].ShouldBe((action, $"step {third.Step}: {third.Health!.Verdict}"));
+        var collapsed = session.Steps.Where(s => s.Health?.Health == EmbeddingHealth.Collapsed).ToList();
+        collapsed.Zip(collapsed.Skip(1)).ShouldAllBe(pair => pair.Second.Step == pair.First.Step + 5, "in a row");
+        var settled = collapsed.Where(s => s.Step > options.Optimizer.Warmup * options.TotalSteps);
+        var due = action == CollapseAction.Warn ? [] : settled.Index().Where(look => look.Index % 3 == 2).Select(look => (action, $"step {look.Item.Step}: {look.Item.Health!.Verdict}"));
+        session.Asked.ShouldBe(due);
+    }
+
+    [Fact]
+    public void Train_CollapseOverTwoGenerations_CountsOn()
+    {
+        var options = Options with
+        {
+            TotalSteps = 150,
+            Method = new AttractOptions(),
+            Watch = new WatchOptions { Every = 5, Patience = 3, OnCollapse = CollapseAction.Pause },
+        };
+        var session = new AskedSession();
+        List<StepReport> Collapsed() => [.. session.Steps.Where(s => s.Health?.Health == EmbeddingHealth.Collapsed && s.Step > options.Optimizer.Warmup * options.TotalSteps)];
+        using var state = TrainState.Prepare(options, TorchStack.Current);
+        void Generation(int number) => TrainingRun.Generation(options, state, step => new SyntheticViews(options, step), new SingleRank(number), session, CancellationToken.None);
+
+        session.Yields = () => Collapsed().Count == 2;
+        Generation(1);
+        Collapsed().Count.ShouldBe(2);
+        session.Asked.ShouldBeEmpty();
+        session.Yields = () => session.Asked.Count > 0;
+        Generation(2);
+        session.Asked.ShouldBe([(CollapseAction.Pause, $"step {Collapsed()[2].Step}: {Collapsed()[2].Health!.Verdict}")]);
+    }
+
+    [Fact]
+    public void Train_FrozenEpochAndFewImages_AreNotJudged()
+    {
+        var frozen = new AskedSession();
+        var clusters = Options with { DatasetImages = 48, Watch = new WatchOptions { Every = 1 }, Method = new DeepClusterV2Options { Prototypes = 4, ProjectorHidden = 24, ProjectorOutput = 10 } };
+        TrainingRun.Execute(clusters, step => new SyntheticViews(clusters, step), new SingleRank(1), frozen, CancellationToken.None);
+        frozen.Steps.Where(s => s.Health is not null).Select(s => s.Step).ShouldBe(Enumerable.Range(5, 8).Select(i => (long)i), "the first epoch, four steps, trains nothing");
+
+        var few = new AskedSession();
+        var six = Options with { GlobalBatch = 6, Watch = new WatchOptions { Every = 1 } };
+        TrainingRun.Execute(six, step => new SyntheticViews(six, step), new SingleRank(1), few, CancellationToken.None);
+        few.Steps.ShouldAllBe(s => s.Health == null);
     }
 
     [Fact]
@@ -105,7 +143,11 @@ public sealed class TrainingWatchTests : IDisposable
 
         public List<(CollapseAction Action, string Reason)> Asked { get; } = [];
 
+        public Func<bool> Yields { get; set; } = () => false;
+
         public bool StopRequested => false;
+
+        public bool YieldRequested => Yields();
 
         public void StepsPlanned(long totalSteps)
         {
