@@ -63,23 +63,6 @@ public sealed class KeyQueueTests
         queue.Bytes.ShouldBe(bytes + sizeof(long));
     }
 
-    /// <summary>Several at once, so that what a process does besides does not count: neither less than the rows nor much more.</summary>
-    [Theory]
-    [InlineData(false, 33_554_432)]
-    [InlineData(true, 16_777_216)]
-    public void Memory_Of65536KeysOf128_IsThatOfTheRows(bool float16, long bytes)
-    {
-        const int Many = 16;
-        using var scope = NewDisposeScope();
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
-        var before = ResidentMemory.Bytes();
-        var queues = Enumerable.Range(0, Many).Select(_ => new KeyQueue(65_536, 256, 128, new BankOptions { Float16 = float16 })).ToList();
-        var taken = ResidentMemory.Bytes() - before;
-        queues.ForEach(queue => queue.Dispose());
-        taken.ShouldBeInRange(Many * bytes * 8 / 10, (Many * bytes) + 100_000_000);
-    }
-
     [Theory]
     [InlineData(10, 4)]
     [InlineData(2, 4)]
