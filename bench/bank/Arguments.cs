@@ -8,8 +8,8 @@ internal sealed record Arguments
     /// <summary>B. Default: the two that the table has.</summary>
     public IReadOnlyList<int> Batches { get; private init; } = [256, 4096];
 
-    /// <summary><c>--seconds</c>: how long each line of the queue's tables is measured. Default 9 s.</summary>
-    public TimeSpan Each { get; private init; } = TimeSpan.FromSeconds(9);
+    /// <summary><c>--seconds</c>: how long each line of the queue's tables is measured. Default 10 s.</summary>
+    public TimeSpan Each { get; private init; } = TimeSpan.FromSeconds(10);
 
     /// <summary><c>--images</c>: rows of the image memory. Default ImageNet's 1.3 M.</summary>
     public int Images { get; private init; } = 1_300_000;

@@ -16,7 +16,7 @@ namespace DarkMatter.Bank.Bench;
 internal sealed class MirrorBench(int world, int batch, bool float16, TimeSpan each)
 {
     /// <summary>Queries that read the queue: few, so that what is measured is the reading, not a step's own arithmetic.</summary>
-    private const int Queries = 16;
+    private const int Queries = 4;
 
     private const int StepsOfARound = 20, LeastRounds = 5, MostRounds = 50;
 

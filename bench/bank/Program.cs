@@ -23,7 +23,7 @@ page.Line($$"""
     ## What a step waits for
 
     A queue of 65,536 × 128 on every rank. *Append*: gather the batch's keys and put them into this rank's queue; the gather alone stands beside it, and a method
-    needs that anyway. *Read*: 16 queries times the whole queue, as a loss reads it, and beside it the same reading of a plain float32 tensor. In float16 the wire
+    needs that anyway. *Read*: 4 queries times the whole queue, as a loss reads it, and beside it the same reading of a plain float32 tensor. In float16 the wire
     and the rows are half, but all rows are widened to be computed with, at every step.
     """);
 MirrorBench.Head(page);

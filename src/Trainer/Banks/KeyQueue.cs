@@ -21,7 +21,11 @@ public sealed class KeyQueue : Bank
     {
         if (batch < 1 || length < batch || length % batch != 0)
             throw new ArgumentException($"a queue of {length} keys is not filled by whole batches of {batch}: the oldest batch leaves whole", nameof(length));
-        register_buffer("keys", normalize(randn(length, dimensions), dim: 1).to(Stored));
+        // Each of these is as large as the queue, and would stay until the garbage collector or a scope ends it.
+        using var random = randn(length, dimensions);
+        using var unit = normalize(random, dim: 1);
+        using var stored = unit.to(Stored);
+        register_buffer("keys", stored.clone());
     }
 
     /// <summary>

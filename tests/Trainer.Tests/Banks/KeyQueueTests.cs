@@ -59,12 +59,8 @@ public sealed class KeyQueueTests
     public void Bytes_Of65536KeysOf128_AreThoseOfTheRows(bool float16, long bytes)
     {
         using var scope = NewDisposeScope();
-        var before = ResidentMemory.Bytes();
         using var queue = new KeyQueue(65_536, 256, 128, new BankOptions { Float16 = float16 });
         queue.Bytes.ShouldBe(bytes + sizeof(long));
-        GC.Collect();                                                            // what the random start left behind
-        GC.WaitForPendingFinalizers();
-        (ResidentMemory.Bytes() - before).ShouldBeInRange(bytes * 9 / 10, bytes + 24_000_000);
     }
 
     [Theory]
