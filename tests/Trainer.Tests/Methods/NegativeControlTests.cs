@@ -39,6 +39,25 @@ public sealed class NegativeControlTests
     }
 
     [Fact]
+    public void MoCo_WithoutMomentum_StaysAtChanceInAPoint()
+    {
+        // The keys move as fast as the queries: those in the queue are of other networks, and what tells images apart in one does not in the next.
+        var options = new MoCoOptions { Queue = 64, Momentum = 0.99, ProjectorOutput = 16, ShuffleGroups = 0 };
+        var healthy = Trial.Run(options, 0.01, 200);
+        healthy.Losses[^1].ShouldBeLessThan(2.5, $"{healthy}");
+        healthy.Spread.ShouldBeGreaterThan(0.8, $"{healthy}");
+        healthy.Found.ShouldBeGreaterThan(0.5, $"{healthy}");
+        healthy.Acts.ShouldBe(0, $"{healthy}");
+        var control = Trial.Run(options with { Momentum = 0 }, 0.01, 200);
+        control.Losses[^1].ShouldBe(Math.Log(options.Queue + 1), 0.05, $"{control}");
+        control.Spread.ShouldBeLessThan(0.1, $"{control}");
+        control.Found.ShouldBeLessThan(0.3, $"{control}");
+        control.Verdict.ShouldStartWith("collapsed: all embeddings are nearly one point");
+        control.Verdict.ShouldContain("; the loss stands at 4.17");
+        control.Acts.ShouldBeGreaterThan(0, $"{control}");
+    }
+
+    [Fact]
     public void Triplet_HardestNegatives_PullEverythingTogetherUntilTheLossIsTheMargin()
     {
         var options = new TripletOptions { ProjectorOutput = 16 };
