@@ -45,7 +45,10 @@ internal sealed class Snapshot : IDisposable
         }
 
         var floors = found.Where(t => t.Is.Size is not null).GroupBy(t => t.Of.Kind).ToDictionary(kind => kind.Key, kind => Certificate.Floor * kind.Max(t => t.Is.Size!.Value));
-        return [.. found.Select(t => (t.Of.Name, t.Is is (> 0, double size) ? Finite(t.Is.Difference / Math.Max(size, floors[t.Of.Kind])) : t.Is.Difference))];
+        return [.. found.Select(t => (t.Of.Name, Relative(t.Is.Difference, t.Is.Size, t.Of.Kind)))];
+
+        double Relative(double difference, double? size, string kind) =>
+            size is { } b && difference > 0 ? Finite(difference / Math.Max(b, floors[kind])) : difference;
     }
 
     public void Dispose()
