@@ -15,11 +15,13 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <type_traits>
 
 using at::Tensor;
 using dm::Handle;
 using dm::kLanes;
 using dm::Lanes;
+using dm::WideLanes;
 using torch::autograd::Node;
 using torch::autograd::variable_list;
 
@@ -28,8 +30,19 @@ namespace {
 // Where a backward pass learns which outputs ReLU had cut off: nowhere, from x again, or from the output that a residual was added to.
 enum Mask { kNone, kFromInput, kFromOutput };
 
-// Rows worked on together: their elements fit the first-level cache, and float sums stay short before they go to double.
+// Rows worked on together: their elements fit the first-level cache, and the float sums of bfloat16 stay short before they go to double.
 inline int64_t rows_together(int64_t channels) { return std::max<int64_t>(8, 4096 / channels); }
+
+// What is summed of float32 is summed in double: a mean's last bit must not depend on which rank has which rows, for of a hundred thousand activations it
+// moves one to the other side of ReLU's kink, and with it the gradient. bfloat16 rounds more than that anyway, and keeps the faster sums.
+template <class T>
+using Sums = std::conditional_t<std::is_same_v<T, float>, WideLanes, Lanes>;
+
+template <class T>
+DM_INLINE Sums<T> summand(Lanes v) {
+  if constexpr (std::is_same_v<T, float>) return __builtin_convertvector(v, WideLanes);
+  else return v;
+}
 
 // ---- pass 1 forward: sums of (x - shift) and its square, per channel -------------------------------------------------------
 template <class T>
@@ -40,21 +53,21 @@ DM_INLINE void sums_body(const T* x, int64_t rows, int64_t channels, const float
     int64_t c = 0;
     for (; c + kLanes <= channels; c += kLanes) {
       const Lanes k = dm::load(shift + c);
-      Lanes s[4] = {}, q[4] = {};
+      Sums<T> s[4] = {}, q[4] = {};
       int64_t r = r0;
       for (; r + 4 <= r1; r += 4) {
         for (int u = 0; u < 4; u++) {
-          const Lanes v = dm::load(x + (r + u) * channels + c) - k;
+          const Sums<T> v = summand<T>(dm::load(x + (r + u) * channels + c) - k);
           s[u] += v;
           q[u] += v * v;
         }
       }
       for (; r < r1; r++) {
-        const Lanes v = dm::load(x + r * channels + c) - k;
+        const Sums<T> v = summand<T>(dm::load(x + r * channels + c) - k);
         s[0] += v;
         q[0] += v * v;
       }
-      const Lanes total = (s[0] + s[1]) + (s[2] + s[3]), total2 = (q[0] + q[1]) + (q[2] + q[3]);
+      const Sums<T> total = (s[0] + s[1]) + (s[2] + s[3]), total2 = (q[0] + q[1]) + (q[2] + q[3]);
       for (int i = 0; i < kLanes; i++) {
         sum[c + i] += total[i];
         squares[c + i] += total2[i];
@@ -118,7 +131,7 @@ DM_INLINE void gradient_sums_rows(const T* dy, const T* x, const T* y, T* masked
     int64_t c = 0;
     for (; c + kLanes <= channels; c += kLanes) {
       const Lanes a = dm::load(scale + c), b = dm::load(offset + c), m = dm::load(mean + c);
-      Lanes s[2] = {}, p[2] = {};
+      Sums<T> s[2] = {}, p[2] = {};
       for (int64_t r = r0; r < r1; r++) {
         const int64_t at = r * channels + c;
         const Lanes v = dm::load(x + at);
@@ -128,10 +141,10 @@ DM_INLINE void gradient_sums_rows(const T* dy, const T* x, const T* y, T* masked
           g = dm::load(y + at) > 0 ? g : Lanes{};
           dm::store(masked + at, g);
         }
-        s[r & 1] += g;
-        p[r & 1] += g * (v - m);
+        s[r & 1] += summand<T>(g);
+        p[r & 1] += summand<T>(g) * summand<T>(v - m);
       }
-      const Lanes total = s[0] + s[1], total2 = p[0] + p[1];
+      const Sums<T> total = s[0] + s[1], total2 = p[0] + p[1];
       for (int i = 0; i < kLanes; i++) {
         sum[c + i] += total[i];
         products[c + i] += total2[i];

@@ -16,6 +16,7 @@ typedef float Lanes __attribute__((vector_size(64)));
 typedef uint32_t LaneBits __attribute__((vector_size(64)));
 typedef uint16_t HalfLanes __attribute__((vector_size(32)));
 constexpr int64_t kLanes = 16;
+typedef double WideLanes __attribute__((vector_size(128)));
 
 DM_INLINE Lanes load(const float* p) {
   Lanes v;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using DarkMatter.Protocol;
 using Grpc.Core;
@@ -45,10 +46,10 @@ public sealed class BankReader(Protocol.Banks.BanksClient client, string run, st
     public async Task ReadAsync(TimeSpan deadline, CancellationToken cancellationToken)
     {
         (Received, Step, Generation) = (0, -1, -1);
-        var end = DateTime.UtcNow + deadline;
+        var clock = Stopwatch.StartNew();
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var stands = await ReadOnceAsync(end, cancellationToken);
+            var stands = await ReadOnceAsync(deadline - clock.Elapsed, cancellationToken);
             if (stands is [var (step, generation)])
             {
                 (Step, Generation) = (step, step < 0 ? -1 : generation);
@@ -61,11 +62,11 @@ public sealed class BankReader(Protocol.Banks.BanksClient client, string run, st
     }
 
     /// <summary>Where the partitions stand: one step and generation, unless something came between them.</summary>
-    private async Task<List<(long Step, long Generation)>> ReadOnceAsync(DateTime end, CancellationToken cancellationToken)
+    private async Task<List<(long Step, long Generation)>> ReadOnceAsync(TimeSpan left, CancellationToken cancellationToken)
     {
         var request = new BankReadRequest { Run = run, Bank = bank };
         request.Known.AddRange(_known);
-        using var call = client.Read(request, deadline: end, cancellationToken: cancellationToken);
+        using var call = client.Read(request, deadline: DateTime.UtcNow + left, cancellationToken: cancellationToken);
         var stands = new HashSet<(long, long)>();
         await foreach (var part in call.ResponseStream.ReadAllAsync(cancellationToken))
         {
