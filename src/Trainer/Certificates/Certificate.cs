@@ -19,8 +19,8 @@ namespace DarkMatter.Trainer.Certificates;
 /// <para>
 /// One thing remains that no rule of the distribution is the cause of: of some hundred thousand activations one lies so near 0, now and then, that the
 /// rounding of a mean moves it to the other side, where ReLU's slope, and with it a hundredth of a gradient, is another; a cluster or a float16 can tip over
-/// in the same way. (The portable stack's batch norm adds up a few hundred values in float32 before it goes on in double, so that the last bit of a mean depends on who
-/// holds which images: an update in six is struck. With sums in double, as in <c>PlainBatchNorm</c>, none is.) It does not come back on other images, and a
+/// in the same way. (Batch norm adds up in double, so that the last bit of a mean rarely depends on who holds which images; where it does, this is what it
+/// does.) It does not come back on other images, and a
 /// mistake does. So a float32 update that is beyond tolerance is measured again, from the same state on other images, and must be within it there. No more
 /// than <see cref="CertificateOptions.MostRepeated"/> updates and no error above <see cref="CertificateOptions.MostDismissed"/> are treated so, and the
 /// row says how many there were and how large they were.

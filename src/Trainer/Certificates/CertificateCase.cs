@@ -42,7 +42,8 @@ public sealed record CertificateCase(string Name, MethodOptions Options, IReadOn
         [
             new("dino, crops, adamw", (DinoOptions)o with { FreezeSteps = 0 }, [Large, Large, Small])
             {
-                Optimizer = new OptimizerOptions { Name = OptimizerName.AdamW, LearningRate = 1e-3, WeightDecay = 0.04 },
+                // Where a gradient is next to nothing, rounding decides the sign of Adam's whole step: at this rate the step is below the tolerance.
+                Optimizer = new OptimizerOptions { Name = OptimizerName.AdamW, LearningRate = 1e-4, WeightDecay = 0.04 },
             },
         ],
     };
