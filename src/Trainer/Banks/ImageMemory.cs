@@ -14,7 +14,7 @@ namespace DarkMatter.Trainer.Banks;
 /// </summary>
 /// <remarks>
 /// Rows lie in partitions of <see cref="PartitionRows"/> images, so that checkpoints and heals share them out. An image that was not seen yet has a
-/// row of zeros and reads as a random direction of its own. 1.3 M × 128 take 666 MB in float32 and 333 MB in float16, from the start.
+/// row of zeros and reads as a random direction of its own. 1.3 M × 128 take 666 MB in float32 and 333 MB in float16, allocated from the start.
 /// </remarks>
 public sealed class ImageMemory : Bank
 {

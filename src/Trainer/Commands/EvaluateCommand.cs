@@ -23,7 +23,7 @@ internal static class EvaluateCommand
         };
         var linearRawPixels = new Option<bool>("--linear-raw-pixels")
         {
-            Description = "Also train a linear classifier on the raw pixels, to judge --linear by. About five minutes of one core for 60,000 gray images of 28×28, far longer for color.",
+            Description = "Also train a linear classifier on the raw pixels, to judge --linear by. Takes minutes for 60,000 gray images of 28×28, longer for color.",
         };
         var json = new Option<bool>("--json") { Description = "Print the result as JSON." };
         var command = new Command("evaluate", """

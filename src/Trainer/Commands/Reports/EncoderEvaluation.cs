@@ -37,7 +37,7 @@ internal sealed class EncoderEvaluation(Recipe recipe, Output output)
     /// <param name="limit">Time it may take: a smaller bank is used when the whole would take longer. Null: the whole.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <param name="linear">Whether a linear classifier is trained on the bank and tested on the queries as well.</param>
-    /// <param name="linearRawPixels">Whether one is trained on the raw pixels too: about five minutes of one core for 60,000 gray images of 28×28.</param>
+    /// <param name="linearRawPixels">Whether one is trained on the raw pixels too: minutes, for 60,000 gray images of 28×28.</param>
     public EncoderScores Run(
         IReadOnlyList<string> weights, string bankPath, string queryPath, TimeSpan? limit, CancellationToken cancellationToken,
         bool linear = false, bool linearRawPixels = false)
