@@ -45,8 +45,7 @@ public sealed class ImageMemory : Bank
     /// <summary>The rows of some images, in their order: [k, D].</summary>
     /// <param name="images">Numbers in the dataset, 0 to L − 1.</param>
     /// <param name="type">The precision to compute in.</param>
-    /// <param name="unseen">What images that were not seen yet have for a row: [k, D]; null: random directions, another for each.</param>
-    public Tensor Read(IReadOnlyList<long> images, ScalarType type, Tensor? unseen = null)
+    public Tensor Read(IReadOnlyList<long> images, ScalarType type)
     {
         using var _ = no_grad();
         var directions = Buffer("directions");
@@ -59,7 +58,7 @@ public sealed class ImageMemory : Bank
 
         rows = rows.to(type);
         var blank = (rows * rows).sum(1, keepdim: true).eq(0);                // [k, 1]
-        return where(blank, unseen ?? Random(images).to(type), rows);
+        return where(blank, Random(images).to(type), rows);
     }
 
     /// <summary>One of P directions with the signs of another: P² that are as good as orthogonal, at the price of P.</summary>
@@ -108,11 +107,10 @@ public sealed class ImageMemory : Bank
     /// <param name="embeddings">v of this rank's images, unit rows: [n, D].</param>
     /// <param name="momentum">μ.</param>
     /// <param name="share">Says which images they are.</param>
-    /// <param name="unseen">As for <see cref="Read"/>: what those average with that have no row yet.</param>
-    public ImageRows Gather(Tensor embeddings, double momentum, RankShare share, Tensor? unseen = null)
+    public ImageRows Gather(Tensor embeddings, double momentum, RankShare share)
     {
         using var _ = no_grad();
-        var before = WithHeld(share.Images, Read(share.Images, embeddings.dtype, unseen));
+        var before = WithHeld(share.Images, Read(share.Images, embeddings.dtype));
         var mixed = normalize((before * momentum) + (embeddings.detach() * (1 - momentum)), dim: 1);
         var images = share.Ranks.AllGather(tensor(share.Images.ToArray()), share.Counts);
         return new ImageRows(images.data<long>().ToArray(), Gathered(mixed, share));

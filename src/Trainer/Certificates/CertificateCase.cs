@@ -25,7 +25,7 @@ public sealed record CertificateCase(string Name, MethodOptions Options, IReadOn
         ],
         ["pirl"] = (o, views) =>
         [
-            new("pirl, softmax", (PirlOptions)o with { InfoNce = true, ProjectorLayers = 2, Temperature = 0.1 }, views),
+            new("pirl, softmax", (PirlOptions)o with { InfoNce = true, ProjectorLayers = 2, Temperature = 0.1, NormalizeHead = true }, views),
             new("pirl, float16, stale", (PirlOptions)o with { Bank = Late }, views),
             new("pirl, epochs cut", (PirlOptions)o with { Negatives = 16 }, views) { DatasetImages = CertificateOptions.Images * 3 / 4 },    // an image may be twice in a batch
         ],

@@ -38,8 +38,8 @@ public sealed class Pirl : JointEmbedding
             throw new ArgumentException($"method.negatives: {options.Negatives} negatives for an image, but the dataset has {setup.Images}; set at most {setup.Images - 1}", nameof(options));
         _options = options;
         int[] widths = [.. Enumerable.Repeat(Backbone.Features, options.ProjectorLayers - 1), options.ProjectorOutput];
-        _g = Part("projector", new Mlp(Backbone.Features, widths, Norm, MlpEnd.Linear, normalizeHidden: false));
-        _patch = Part("patch_projector", new Mlp(Backbone.Features, widths, Norm, MlpEnd.Linear, normalizeHidden: false));
+        _g = Part("projector", new Mlp(Backbone.Features, widths, Norm, MlpEnd.Linear, normalizeHidden: options.NormalizeHead));
+        _patch = Part("patch_projector", new Mlp(Backbone.Features, widths, Norm, MlpEnd.Linear, normalizeHidden: options.NormalizeHead));
         _h = Part("patches_projector", Linear(Side * Side * options.ProjectorOutput, options.ProjectorOutput));
         _partition = Part("partition", new Partition());
     }
@@ -59,12 +59,11 @@ public sealed class Pirl : JointEmbedding
         var others = _memory.Draw(_options.Negatives);                        // [K], the same on every rank
         var p = Patches(x[1]);                                                // [n, D], unit
         var v = Image(x[0]);                                                  // [n, D], unit; last, so that running statistics end as whole images' (the authors' order)
-        var unseen = _options.RememberFirst ? v.detach() : null;
-        var own = _memory.Read(Share.Images, v.dtype, unseen);                // [n, D]
+        var own = _memory.Read(Share.Images, v.dtype);                        // [n, D]
         var negative = _memory.Read(others, v.dtype);                         // [K, D]
         var same = tensor(Share.Images.ToArray(), device: v.device).unsqueeze(1).eq(tensor(others, device: v.device));    // [n, K] a negative that is the image itself
 
-        _newest = _memory.Gather(v, _options.Momentum, Share, unseen);
+        _newest = _memory.Gather(v, _options.Momentum, Share);
         _z = _options.InfoNce ? 0 : _partition.Value > 0 ? _partition.Value : FirstPartition(p, own, negative);
         var loss = (Contrast(p, own, negative, same) / 2) + (Contrast(v, own, negative, same) / 2);
         return new MethodLoss(loss / Share.Total, Shown(v, p));
@@ -192,14 +191,14 @@ public sealed record PirlOptions : MethodOptions
     /// <summary>Softmax among the candidates instead of telling data from noise. Default false.</summary>
     public bool InfoNce { get; init; }
 
-    /// <summary>
-    /// What an image that was not seen yet has for a memory: its embedding of this step (true), or a random direction as the authors have it (false, the
-    /// default). In a run of a few epochs the first, which draws images to random directions, is a large part.
-    /// </summary>
-    public bool RememberFirst { get; init; }
-
     /// <summary>Linear layers of the two heads, each but the last as wide as the features. Default 1 (2 in the authors' later configuration).</summary>
     public int ProjectorLayers { get; init; } = 1;
+
+    /// <summary>
+    /// Whether the heads' hidden layers are normalised. Default false, as the authors have it. A convolutional backbone's first features are nearly parallel;
+    /// without it a short run may not get off the ground.
+    /// </summary>
+    public bool NormalizeHead { get; init; }
 
     /// <summary>D. Default 128.</summary>
     public int ProjectorOutput { get; init; } = 128;
@@ -221,8 +220,8 @@ public sealed record PirlOptions : MethodOptions
         Momentum = given.Real("momentum", Momentum, 0, 1),
         Negatives = given.Count("negatives", Negatives, 1, 1 << 24),
         InfoNce = given.Switch("info_nce", InfoNce),
-        RememberFirst = given.Switch("remember_first", RememberFirst),
         ProjectorLayers = given.Count("projector_layers", ProjectorLayers, 1, 2),
+        NormalizeHead = given.Switch("normalize_head", NormalizeHead),
         ProjectorOutput = given.Count("projector_output", ProjectorOutput, 2, 16384),
         Bank = Bank.Read(given),
     };

@@ -59,25 +59,6 @@ public sealed class PirlTests
         Loss(e.matmul(turn), own.matmul(turn), negative.matmul(turn)).ShouldBe(Loss(e, own, negative), 1e-10);
     }
 
-    /// <summary>With it an image's first term pulls patches towards the image; without it, both towards a random direction.</summary>
-    [Fact]
-    public void RememberFirst_AnImageNotSeenYet_ComparesPatchesWithTheImageItself()
-    {
-        using var scope = NewDisposeScope();
-        var options = (PirlOptions)SmallMethods.All["pirl with two layers and softmax"].Options with { RememberFirst = true };
-        using var method = SmallMethods.Create(options, [SmallMethods.Size, 24], SmallMethods.ShareOf(new SingleRank(1), [Images]), ScalarType.Float64);
-        var memory = (ImageMemory)method.Network.named_children().Single(c => c.name == "memory").module;
-        var others = memory.Draw(options.Negatives);
-        var loss = method.Loss(SmallMethods.Views("pirl with two layers and softmax", 0, [Images], ScalarType.Float64, 0));
-        var (v, p) = (loss.Embeddings.narrow(0, 0, Images), loss.Embeddings.narrow(0, Images, Images));
-        var negative = memory.Read(others, ScalarType.Float64);
-        var same = arange(Images).unsqueeze(1).eq(tensor(others));
-        double Term(Tensor e) => Pirl.InfoNce(e, v, negative, same, options.Temperature).item<double>();
-        loss.Value.item<double>().ShouldBe((Term(v) + Term(p)) / (2 * Images), 1e-10);
-        method.AfterUpdate(1, 10);
-        SmallMethods.Doubles(memory.Read([0, 3], ScalarType.Float64)).ShouldBe(SmallMethods.Doubles(v.index_select(0, tensor(new long[] { 0, 3 }))), 1e-10);
-    }
-
     /// <summary>Patches and image, half each, against what the memory has of the image after updates and of the images drawn for this step.</summary>
     [Theory]
     [InlineData("pirl", 5, 0.3)]

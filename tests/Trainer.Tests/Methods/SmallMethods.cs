@@ -34,7 +34,7 @@ public static class SmallMethods
         ["triplet"] = (new TripletOptions { Margin = 0.5, ProjectorOutput = 10 }, [Size, Size]),
         ["contrastive_margin"] = (new ContrastiveMarginOptions { Margin = 1.5, ProjectorOutput = 10 }, [Size, Size]),
         ["pirl"] = (new PirlOptions { Negatives = 5, ProjectorOutput = 10, Temperature = 0.3 }, [Size, 24]),
-        ["pirl with two layers and softmax"] = (new PirlOptions { Negatives = 7, ProjectorOutput = 10, Temperature = 0.2, ProjectorLayers = 2, InfoNce = true }, [Size, 24]),
+        ["pirl with two layers and softmax"] = (new PirlOptions { Negatives = 7, ProjectorOutput = 10, Temperature = 0.2, ProjectorLayers = 2, InfoNce = true, NormalizeHead = true }, [Size, 24]),
         ["deepcluster_v2"] = (new DeepClusterV2Options { Prototypes = 4, PrototypeSets = 3, Iterations = 4, ProjectorHidden = 24, ProjectorOutput = 10 }, [Size, Size, 8]),
         ["dino with small crops"] = (new DinoOptions { Momentum = 0.8, CentreMomentum = 0.5, FreezeSteps = 0, NormalizeHead = true, Hidden = 24, Bottleneck = 8, Outputs = 12 }, [Size, Size, 8]),
     };
