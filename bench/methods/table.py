@@ -93,7 +93,8 @@ def rate(name, recipe):
     load = os.getloadavg()[0]
     folder, code, _, _ = pretrain(name + " rate", recipe, [], timed)
     if code != 0:
-        raise SystemExit(f"{name}: pretrain ended with exit code {code}, see {RUNS}/{file_name(name + ' rate')}.log")
+        print(f"{name}: pretrain ended with exit code {code}, see {RUNS}/{file_name(name + ' rate')}.log", flush=True)
+        return None
     later = [float(step["seconds"]) for step in steps_of(folder)[timed // 2:]]
     shutil.rmtree(folder)
     return {"images_per_second": round(BATCH * len(later) / sum(later), 1), "timed_steps": len(later), "load_before": round(load, 2), **measured_on()}
@@ -187,6 +188,8 @@ def main():
         pace = kept(method, ".rate.json", options.again and options.rates)
         if pace is None:
             pace = rate(method, recipe)
+            if pace is None:
+                continue
             keep(method, ".rate.json", pace)
             print(f"{method}: {pace['images_per_second']:,.0f} images/s (load before: {pace['load_before']})", flush=True)
         if options.rates or kept(name, ".json", options.again) is not None:
