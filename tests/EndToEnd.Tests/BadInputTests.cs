@@ -50,6 +50,17 @@ public sealed class BadInputTests(Workshop workshop)
     }
 
     [Fact]
+    public async Task Dataset_OfMoreImagesThanTheRecipeWants_IsNotTrainedOn()
+    {
+        await workshop.PackAsync();
+        (await PretrainAsync("--run", workshop.NewRun("fewer"), "--set", "data.source.images=24")).ShouldSay("images, but the recipe wants 24 of them (data.source.images)");
+    }
+
+    [Fact]
+    public async Task Pack_SomeImagesOfTars_SaysWhatItNeeds() =>
+        (await Command.RunAsync(workshop.Path, "pack", "--tars", "some.tar", "--output", "data/some", "--images", "5")).ShouldEndWith(BadRequest).ShouldSay("--images needs --reshard");
+
+    [Fact]
     public async Task Source_Missing_IsNamed() =>
         (await PretrainAsync("--run", workshop.NewRun("no-source"), "--set", "data.dataset=nowhere", "--set", "data.source={idx: absent-images}")).ShouldSay(workshop.In("absent-images"));
 

@@ -66,6 +66,10 @@ public static class PackJob
             throw new ArgumentException($"ShardSamples is {options.ShardSamples}; it is 1 or more.", nameof(options));
         if (options.ShardBytes < 1 << 20)
             throw new ArgumentException($"ShardBytes is {options.ShardBytes}; it is 1 MiB or more.", nameof(options));
+        if (options.Images < 0)
+            throw new ArgumentException($"Images is {options.Images}; it is 0 (all) or more.", nameof(options));
+        if (options.Images > 0 && options.Source is PackSource.Tars { Reshard: false })
+            throw new ArgumentException($"Images is {options.Images}, but tars are indexed where they are, all of their images.", nameof(options));
         if (options.Workers is < 1 or > 256)
             throw new ArgumentException($"Workers is {options.Workers}; it is 1 to 256.", nameof(options));
     }
@@ -90,7 +94,7 @@ public static class PackJob
         if (catalog.SampleCount == 0)
         {
             throw new DatasetException(
-                $"none of the {input.Count} images can be read; the first: {broken[0].Name}: {broken[0].Reason}", SourcePath(options.Source),
+                $"none of the {plan.Samples} images can be read; the first: {broken[0].Name}: {broken[0].Reason}", SourcePath(options.Source),
                 "Give images that are whole JPEG, PNG or WebP files.");
         }
 
@@ -144,7 +148,7 @@ public static class PackJob
         IProgress<PackProgress>? progress, CancellationToken cancellation)
     {
         var shards = new FinishedShard[plan.Shards];
-        var count = new Tally(input.Count, progress);
+        var count = new Tally(plan.Samples, progress);
         foreach (var shard in finished.Values.Where(shard => shard.Shard >= 0 && shard.Shard < plan.Shards))
         {
             var (first, end) = plan.Range(shard.Shard);

@@ -44,13 +44,19 @@ public sealed record PackOptions
     /// </summary>
     public bool Shuffle { get; init; } = true;
 
+    /// <summary>
+    /// At most so many images, broken ones included: a random choice that is the same every time, or the first of the source without <see cref="Shuffle"/>;
+    /// 0, the default, for all. Not for tars that are indexed where they are.
+    /// </summary>
+    public long Images { get; init; }
+
     /// <summary>Shards made at once, 1 to 256. Default: the number of processors.</summary>
     public int Workers { get; init; } = Environment.ProcessorCount;
 }
 
 /// <summary>How far a pack is.</summary>
 /// <param name="Done">Samples finished, broken ones included.</param>
-/// <param name="Total">Samples of the source.</param>
+/// <param name="Total">Samples that are packed.</param>
 /// <param name="Broken">Samples left out so far.</param>
 /// <param name="Shards">Shards finished.</param>
 /// <param name="Bytes">Bytes of finished shards.</param>

@@ -17,9 +17,10 @@ internal sealed class PackPlan
     {
         if (options.Shuffle)
             _shuffle = new Feistel(ShuffleKey, input.Count);
+        Samples = options.Images > 0 ? Math.Min(options.Images, input.Count) : input.Count;
         var samples = 0;
         var bytes = 0L;
-        for (var position = 0L; position < input.Count; position++)
+        for (var position = 0L; position < Samples; position++)
         {
             var size = input.SizeHint(Source(position));
             if (samples > 0 && (samples == options.ShardSamples || bytes + size > options.ShardBytes))
@@ -33,9 +34,12 @@ internal sealed class PackPlan
             bytes += size;
         }
 
-        _ends.Add(input.Count);
+        _ends.Add(Samples);
         Digest = DigestOf(input, options);
     }
+
+    /// <summary>Samples of all shards, broken ones included.</summary>
+    public long Samples { get; }
 
     /// <summary>The number of shards.</summary>
     public int Shards => _ends.Count;
@@ -53,7 +57,7 @@ internal sealed class PackPlan
     [
         .. Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture,
             $"plan {Version} {options.ShardSamples} {options.ShardBytes} {options.Shuffle} "
-            + $"{options.Source.GetType().Name} {(options.Source as PackSource.Tars)?.Reshard}\n")),
+            + $"{options.Source.GetType().Name} {(options.Source as PackSource.Tars)?.Reshard}{(options.Images > 0 && options.Images < input.Count ? $" {options.Images} images" : "")}\n")),
         .. input.Digest(),
     ]);
 }

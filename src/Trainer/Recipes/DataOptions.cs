@@ -52,6 +52,12 @@ public sealed record SourceOptions
     /// <summary>Key <c>tars</c>: WebDataset tars: a folder of them, or a pattern such as <c>images/*.tar</c>.</summary>
     public string Tars { get; init; } = "";
 
+    /// <summary>
+    /// Key <c>images</c>: at most so many images of it, a random choice that is the same every time; 0, the default, for all. Not with
+    /// <see cref="Tars"/>, which are indexed where they are.
+    /// </summary>
+    public long Images { get; init; }
+
     /// <summary>Whether a source is given at all.</summary>
     public bool IsGiven => Idx.Length + Folder.Length + Tars.Length > 0;
 }

@@ -62,6 +62,10 @@ internal static partial class RecipeRules
         {
             reading.ProblemWith($"{section}.idx_labels", $"{section}.idx_labels is given without {section}.idx, the images it labels");
         }
+        if (source.Images > 0 && source.Tars.Length > 0)
+        {
+            reading.ProblemWith($"{section}.images", $"{section}.images is {source.Images}, but tars are indexed where they are, all of their images; leave it out, or pack them with 'darkmatter pack --tars … --reshard --images {source.Images}'");
+        }
         if (source.LabelsFromFolders && source.Folder.Length == 0)
         {
             reading.ProblemWith($"{section}.labels_from_folders", $"{section}.labels_from_folders is true without {section}.folder");

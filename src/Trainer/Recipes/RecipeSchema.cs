@@ -71,6 +71,7 @@ internal static class RecipeSchema
         Folder = s.FilePath("folder", d.Folder),
         LabelsFromFolders = s.Switch("labels_from_folders", d.LabelsFromFolders),
         Tars = s.FilePath("tars", d.Tars),
+        Images = s.Whole("images", d.Images, 0, 1L << 40),
     };
 
     private static ViewGroup Views(RecipeSection s, ViewGroup d)

@@ -83,6 +83,51 @@ public class PackJobTests
         again.Broken.ShouldBe(report.Broken);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Images_FewerThanTheSourceHas_AreTheSameChoiceWhateverTheShards(bool shuffle)
+    {
+        using var scratch = new Scratch();
+        var (images, labels) = Photos.Idx(scratch, 33, zipped: false);
+        async Task<string[]> Keys(string folder, int shardSamples)
+        {
+            var options = new PackOptions { Source = new PackSource.Idx(images, labels), Destination = scratch[folder], ShardSamples = shardSamples, Images = 12, Shuffle = shuffle };
+            var last = new List<PackProgress>();
+            (await PackJob.RunAsync(options, new Collect(last))).Catalog.SampleCount.ShouldBe(12);
+            last[^1].Total.ShouldBe(12);
+            return [.. LabeledImages.Load(scratch[folder], 4).Keys];
+        }
+
+        var keys = await Keys("one", 100);
+        (await Keys("other", 5)).ShouldBe(keys);
+        var first = Enumerable.Range(0, 12).Select(i => $"{i:D8}").ToArray();
+        if (shuffle)
+            keys.Order().SequenceEqual(first).ShouldBeFalse("a choice from all of the source");
+        else
+            keys.ShouldBe(first);
+    }
+
+    [Fact]
+    public async Task Images_AsManyAsTheSourceHasOrMore_AreThatDatasetItself()
+    {
+        using var scratch = new Scratch();
+        var (images, labels) = Photos.Idx(scratch, 33, zipped: false);
+        var all = new PackOptions { Source = new PackSource.Idx(images, labels), Destination = scratch["out"] };
+        var packed = await PackJob.RunAsync(all);
+        (await PackJob.RunAsync(all with { Images = 33 })).Catalog.Digest.ShouldBe(packed.Catalog.Digest);
+        (await PackJob.RunAsync(all with { Images = 1000 })).Catalog.SampleCount.ShouldBe(33);
+        (await Should.ThrowAsync<DatasetException>(() => PackJob.RunAsync(all with { Images = 12 }))).Message.ShouldContain("other options");
+    }
+
+    [Fact]
+    public async Task Images_OfTarsThatStayWhereTheyAre_AreRefused()
+    {
+        using var scratch = new Scratch();
+        var options = new PackOptions { Source = new PackSource.Tars([scratch["a.tar"]], Reshard: false), Destination = scratch["out"], Images = 3 };
+        (await Should.ThrowAsync<ArgumentException>(() => PackJob.RunAsync(options))).Message.ShouldContain("where they are");
+    }
+
     [Fact]
     public async Task Folder_KeysThatWouldMeet_StayApart()
     {

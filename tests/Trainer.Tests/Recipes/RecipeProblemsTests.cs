@@ -65,6 +65,10 @@ public sealed class RecipeProblemsTests
         OnlyProblem("name: try\ndata:\n  dataset: d\n  source: { idx: a, folder: b }\n").ShouldContain("data.source has idx and folder; a dataset comes from one of them");
 
     [Fact]
+    public void Source_SomeImagesOfTars_IsRefused() =>
+        OnlyProblem("name: try\ndata:\n  dataset: d\n  source: { tars: a, images: 12 }\n").ShouldContain("data.source.images is 12, but tars are indexed where they are");
+
+    [Fact]
     public void Problems_AllReportedAtOnce_InTheOrderOfTheFile()
     {
         var failure = Fail("""

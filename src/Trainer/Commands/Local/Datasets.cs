@@ -21,15 +21,18 @@ internal static class Datasets
     {
         if (File.Exists(Path.Combine(path, Catalog.FileName)) || File.Exists(path))
         {
-            return Check(Catalog.Load(path), key, path);
+            var packed = Check(Catalog.Load(path), key, path);
+            return source.Images == 0 || packed.SampleCount <= source.Images
+                ? packed
+                : throw new CommandException(ExitCode.BadRequest, string.Create(CultureInfo.InvariantCulture,
+                    $"{key}: the dataset in {path} has {packed.SampleCount} images, but the recipe wants {source.Images} of them ({SourceKey(key)}.images); give the smaller set a folder of its own, or leave that option out"));
         }
         if (!source.IsGiven)
         {
-            var sourceKey = key == "data.dataset" ? "data.source" : key + "_source";
             throw new CommandException(ExitCode.BadRequest,
-                $"{key}: there is no packed dataset in {path}, and the recipe does not say what to pack ({sourceKey}). Pack one with 'darkmatter pack', or correct the path");
+                $"{key}: there is no packed dataset in {path}, and the recipe does not say what to pack ({SourceKey(key)}). Pack one with 'darkmatter pack', or correct the path");
         }
-        var report = await PackAsync(new PackOptions { Source = ToPackSource(source), Destination = path }, output, cancellationToken);
+        var report = await PackAsync(new PackOptions { Source = ToPackSource(source), Destination = path, Images = source.Images }, output, cancellationToken);
         return Check(report.Catalog, key, path);
     }
 
@@ -80,6 +83,8 @@ internal static class Datasets
             ? found
             : throw new CommandException(ExitCode.BadRequest, $"{pattern}: no tars there; give a tar, a folder that has some, or a pattern such as 'images/*.tar'");
     }
+
+    private static string SourceKey(string key) => key == "data.dataset" ? "data.source" : key + "_source";
 
     private static Catalog Check(Catalog catalog, string key, string path) => catalog.SampleCount > 0
         ? catalog
