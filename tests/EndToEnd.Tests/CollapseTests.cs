@@ -21,7 +21,7 @@ public sealed class CollapseTests(Workshop workshop)
         finished.ShouldSay("check that the method keeps what prevents collapse");
         Directory.EnumerateFiles(Path.Combine(output, "checkpoints"), "manifest.json", SearchOption.AllDirectories).ShouldNotBeEmpty();
         var looks = File.ReadAllLines(Path.Combine(output, "watch.csv"));
-        looks[0].ShouldBe("step,loss,embedding_std,spread,effective_rank,alignment,uniformity,verdict");
+        looks[0].ShouldBe("step,loss,embedding_std,spread,effective_rank,participation,alignment,uniformity,verdict");
         looks.Count(row => row.Contains("\"collapsed: ", StringComparison.Ordinal)).ShouldBeInRange(2, 100);
     }
 }

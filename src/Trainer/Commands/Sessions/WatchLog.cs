@@ -9,9 +9,9 @@ namespace DarkMatter.Trainer.Commands.Sessions;
 internal static class WatchLog
 {
     /// <summary>The first line of the file.</summary>
-    public const string Header = "step,loss,embedding_std,spread,effective_rank,alignment,uniformity,verdict";
+    public const string Header = "step,loss,embedding_std,spread,effective_rank,participation,alignment,uniformity,verdict";
 
-    private const int Cells = 8;
+    private const int Cells = 9;
 
     /// <summary>Cuts the rows of steps after <paramref name="startStep"/>; creates the file when there is none.</summary>
     public static void Begin(string path, long startStep) =>
@@ -25,7 +25,7 @@ internal static class WatchLog
             return;
         }
         File.AppendAllText(path, string.Create(CultureInfo.InvariantCulture,
-            $"{report.Step},{found.Loss:R},{found.Std:0.00000},{found.Spread:0.000},{found.EffectiveRank:0.00},{found.Alignment:0.0000},{found.Uniformity:0.0000},\"{found.Verdict}\"\n"));
+            $"{report.Step},{found.Loss:R},{found.Std:0.00000},{found.Spread:0.000},{found.EffectiveRank:0.00},{found.Participation:0.000},{found.Alignment:0.0000},{found.Uniformity:0.0000},\"{found.Verdict}\"\n"));
     }
 
     /// <summary>The rows of a file that are whole; none where there is no file.</summary>
