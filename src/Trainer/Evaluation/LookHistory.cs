@@ -26,7 +26,7 @@ public sealed class LookHistory(WatchOptions options, IReadOnlyList<Plateau> pla
 
     /// <summary>Adds to a look what is known from those before.</summary>
     /// <param name="look">What this look found, with the mean loss since the last.</param>
-    /// <param name="settled">Whether the learning rate has warmed up and every part is trained. A collapse is told before that too, but networks begin close to one, and losses at chance: nothing is done about it.</param>
+    /// <param name="settled">Whether the learning rate has warmed up and every part is trained. Networks begin close to a point or a line, and losses at chance: before that, a collapse is only a warning.</param>
     public CollapseReport Judge(CollapseReport look, bool settled)
     {
         var at = plateaus.FirstOrDefault(p => IsAt(p, look));
@@ -38,6 +38,12 @@ public sealed class LookHistory(WatchOptions options, IReadOnlyList<Plateau> pla
         var (health, reasons) = (look.Health, new List<string>());
         if (look.Reason.Length > 0)
             reasons.Add(look.Reason);
+        if (!settled && health == EmbeddingHealth.Collapsed && double.IsFinite(look.Spread))
+        {
+            health = EmbeddingHealth.Warning;
+            reasons[0] = "before the learning rate has warmed up, " + look.Reason;
+        }
+
         if (_unaligned >= options.Patience)
             Add(EmbeddingHealth.Warning, $"two views of an image are no nearer than views of two images (squared distance {look.Alignment:0.00} against {look.Apart:0.00}): views may have too little in common (weaken views), or nothing has been learned yet (optimizer.lr, optimizer.warmup)");
         if (at is not null && _stuck >= LooksAtPlateau)

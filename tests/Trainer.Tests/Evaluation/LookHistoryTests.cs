@@ -97,13 +97,17 @@ public sealed class LookHistoryTests
 
         due.ShouldBe([3, 6, 9]);
         for (var look = 0; look < 9; look++)
-            history.Judge(Point, settled: false).Health.ShouldBe(EmbeddingHealth.Collapsed, "told, but nothing is done yet");
+            history.Judge(Point, settled: false).Verdict.ShouldBe("warning: before the learning rate has warmed up, " + Point.Reason);
         history.MustAct.ShouldBeFalse();
         Verdicts(history, 2, Point);
         history.Forget();
         Verdicts(history, 2, Point);
         history.MustAct.ShouldBeFalse();
     }
+
+    [Fact]
+    public void Judge_NotFiniteWhileWarmingUp_IsACollapse() =>
+        new LookHistory(new WatchOptions(), []).Judge(Point with { Spread = double.NaN }, settled: false).Health.ShouldBe(EmbeddingHealth.Collapsed);
 
     private static string[] Verdicts(LookHistory history, int looks, CollapseReport look) =>
         [.. Enumerable.Range(0, looks).Select(_ => history.Judge(look, settled: true).Verdict.Split(':')[0])];

@@ -111,7 +111,7 @@ public sealed class TrainingWatchTests : IDisposable
     public void WatchLog_LooksAndAResume_KeepsTheRowsOfStepsThatStay()
     {
         var path = Path.Combine(_folder, "watch.csv");
-        var found = new CollapseReport(0.25, 7.5, 0.1, -3, EmbeddingHealth.Warning, "embeddings use few dimensions, lower optimizer.lr", 0.9, 5.5);
+        var found = new CollapseReport(0.25, 7.5, 0.1, -3, EmbeddingHealth.Warning, "embeddings use few dimensions, lower optimizer.lr", 0.9, 5.5, Participation: 1.5);
         var report = Train(Options with { TotalSteps = 1 }, world: 1)[0].Steps[0];
         WatchLog.Begin(path, startStep: 0);
         foreach (var step in (long[])[50, 100, 150])
@@ -120,7 +120,7 @@ public sealed class TrainingWatchTests : IDisposable
         WatchLog.Begin(path, startStep: 100);
         WatchLog.Read(path).Select(row => row.Step).ShouldBe([50, 100]);
         WatchLog.Read(path).Last().Verdict.ShouldBe("warning: embeddings use few dimensions, lower optimizer.lr");
-        File.ReadAllLines(path)[1].ShouldBe("50,5.5,0.25000,0.900,7.50,0.1000,-3.0000,\"warning: embeddings use few dimensions, lower optimizer.lr\"");
+        File.ReadAllLines(path)[1].ShouldBe("50,5.5,0.25000,0.900,7.50,1.500,0.1000,-3.0000,\"warning: embeddings use few dimensions, lower optimizer.lr\"");
         File.AppendAllText(path, "200,5.5,0.2");
         WatchLog.Read(path).Count().ShouldBe(2, "a row that was cut off is none");
         WatchLog.Read(Path.Combine(_folder, "absent.csv")).ShouldBeEmpty();
