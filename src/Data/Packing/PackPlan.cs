@@ -35,7 +35,7 @@ internal sealed class PackPlan
         }
 
         _ends.Add(Samples);
-        Digest = DigestOf(input, options);
+        Digest = DigestOf(input, options, Samples);
     }
 
     /// <summary>Samples of all shards, broken ones included.</summary>
@@ -53,11 +53,11 @@ internal sealed class PackPlan
     /// <summary>The source's number of the sample at a position.</summary>
     public long Source(long position) => _shuffle is { } shuffle ? shuffle[position] : position;
 
-    public static byte[] DigestOf(IPackInput input, PackOptions options) => SHA256.HashData(
+    private static byte[] DigestOf(IPackInput input, PackOptions options, long samples) => SHA256.HashData(
     [
         .. Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture,
             $"plan {Version} {options.ShardSamples} {options.ShardBytes} {options.Shuffle} "
-            + $"{options.Source.GetType().Name} {(options.Source as PackSource.Tars)?.Reshard}{(options.Images > 0 && options.Images < input.Count ? $" {options.Images} images" : "")}\n")),
+            + $"{options.Source.GetType().Name} {(options.Source as PackSource.Tars)?.Reshard}{(samples < input.Count ? $" {samples} images" : "")}\n")),
         .. input.Digest(),
     ]);
 }

@@ -28,12 +28,12 @@ internal static class PackCommand
         var reshard = new Option<bool>("--reshard") { Description = "With --tars: copy the samples into new shards instead of indexing the tars where they are." };
         var output = new Option<string?>("--output", "-o") { Description = "The dataset's folder.", HelpName = "DIR" };
         var samples = new Option<int>("--shard-samples") { Description = "Most samples of a shard. Default 1000.", HelpName = "N", DefaultValueFactory = _ => 1000 };
-        var images = new Option<long>("--images") { Description = "At most N images: a random choice that is the same every time. Default: all.", HelpName = "N" };
+        var most = new Option<long>("--images") { Description = "At most N images: a random choice that is the same every time. Default: all.", HelpName = "N" };
         var workers = new Option<int>("--workers") { Description = "Shards made at once. Default: the number of cores.", HelpName = "N", DefaultValueFactory = _ => Environment.ProcessorCount };
 
         var command = new Command("pack", Description);
         recipe.AddTo(command, required: false);
-        foreach (var option in new Option[] { folder, labels, idx, idxLabels, tars, reshard, output, samples, images, workers })
+        foreach (var option in new Option[] { folder, labels, idx, idxLabels, tars, reshard, output, samples, most, workers })
         {
             command.Add(option);
         }
@@ -52,11 +52,11 @@ internal static class PackCommand
             {
                 result.AddError($"--shard-samples is {result.GetValue(samples)}, but a shard has at least 1");
             }
-            if (result.GetResult(images) is { Implicit: false })
+            if (result.GetResult(most) is { Implicit: false })
             {
-                if (result.GetValue(images) < 1)
+                if (result.GetValue(most) < 1)
                 {
-                    result.AddError($"--images is {result.GetValue(images)}, but a dataset has at least 1");
+                    result.AddError($"--images is {result.GetValue(most)}, but a dataset has at least 1");
                 }
                 if (result.GetResult(recipe.Recipe) is not null)
                 {
@@ -88,8 +88,8 @@ internal static class PackCommand
             }
             PackSource source = parsed.GetValue(folder) is { } path
                 ? new PackSource.Folder(Path.GetFullPath(path), parsed.GetValue(labels))
-                : parsed.GetValue(idx) is { } pixels
-                    ? new PackSource.Idx(Path.GetFullPath(pixels), parsed.GetValue(idxLabels) is { } given ? Path.GetFullPath(given) : null)
+                : parsed.GetValue(idx) is { } images
+                    ? new PackSource.Idx(Path.GetFullPath(images), parsed.GetValue(idxLabels) is { } given ? Path.GetFullPath(given) : null)
                     : new PackSource.Tars(Datasets.ExpandTars(Path.GetFullPath(parsed.GetRequiredValue(tars)!)), parsed.GetValue(reshard));
             await Datasets.PackAsync(
                 new PackOptions
@@ -97,7 +97,7 @@ internal static class PackCommand
                     Source = source,
                     Destination = Path.GetFullPath(parsed.GetRequiredValue(output)!),
                     ShardSamples = parsed.GetValue(samples),
-                    Images = parsed.GetValue(images),
+                    Images = parsed.GetValue(most),
                     Workers = parsed.GetValue(workers),
                 },
                 screen,

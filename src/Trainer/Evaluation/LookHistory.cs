@@ -35,15 +35,10 @@ public sealed class LookHistory(WatchOptions options, IReadOnlyList<Plateau> pla
         _unaligned = look.Health < EmbeddingHealth.Collapsed && look.Alignment > UnalignedPart * look.Apart ? _unaligned + 1 : 0;
         _collapsed = settled && (look.Health == EmbeddingHealth.Collapsed || at is { Collapse: true }) ? _collapsed + 1 : 0;
 
-        var (health, reasons) = (look.Health, new List<string>());
+        var begins = !settled && look.Health == EmbeddingHealth.Collapsed && double.IsFinite(look.Spread);
+        var (health, reasons) = (begins ? EmbeddingHealth.Warning : look.Health, new List<string>());
         if (look.Reason.Length > 0)
-            reasons.Add(look.Reason);
-        if (!settled && health == EmbeddingHealth.Collapsed && double.IsFinite(look.Spread))
-        {
-            health = EmbeddingHealth.Warning;
-            reasons[0] = "before the learning rate has warmed up, " + look.Reason;
-        }
-
+            reasons.Add(begins ? "before the learning rate has warmed up, " + look.Reason : look.Reason);
         if (_unaligned >= options.Patience)
             Add(EmbeddingHealth.Warning, $"two views of an image are no nearer than views of two images (squared distance {look.Alignment:0.00} against {look.Apart:0.00}): views may have too little in common (weaken views), or nothing has been learned yet (optimizer.lr, optimizer.warmup)");
         if (at is not null && _stuck >= LooksAtPlateau)

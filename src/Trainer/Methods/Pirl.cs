@@ -195,8 +195,8 @@ public sealed record PirlOptions : MethodOptions
     public int ProjectorLayers { get; init; } = 1;
 
     /// <summary>
-    /// Whether the heads' hidden layers are normalised. Default false, as the authors have it. A convolutional backbone's first features are nearly parallel;
-    /// without it a short run may not get off the ground.
+    /// Whether the heads' hidden layers are normalised; there are some with two <see cref="ProjectorLayers"/>. Default false, as the authors have it. A
+    /// convolutional backbone's first features are nearly parallel; without it a short run may not get off the ground.
     /// </summary>
     public bool NormalizeHead { get; init; }
 
