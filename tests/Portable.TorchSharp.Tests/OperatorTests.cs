@@ -162,6 +162,8 @@ public sealed class OperatorTests
         ["svdvals"] = i => linalg.svdvals(i["a"]),
         ["eigvalsh"] = i => linalg.eigvalsh(i["s"].mm(i["s"].t())),
         ["vector_norm"] = i => linalg.vector_norm(i["a"], 3.0),
+        ["cholesky"] = i => linalg.cholesky(i["s"].mm(i["s"].t())),
+        ["cholesky_solve"] = i => i["m"].cholesky_solve(linalg.cholesky(i["s"].mm(i["s"].t()))),
         ["gradient of mm"] = i => i.Gradients(t => t[0].mm(t[1]).tanh().sum(), "a", "m"),
         ["gradient of a network"] = i => i.Gradients(
             t =>

@@ -64,6 +64,7 @@ cases = {
     "adaptive_avg_pool2d": F.adaptive_avg_pool2d(i["image"], 2), "normalize": F.normalize(a, dim=1), "cross_entropy": F.cross_entropy(a, i["classes"]),
     "cross_entropy sum": F.cross_entropy(a, i["classes"], reduction="sum", label_smoothing=0.1), "mse_loss": F.mse_loss(a, b), "one_hot": F.one_hot(i["classes"], 4),
     "svdvals": torch.linalg.svdvals(a), "eigvalsh": torch.linalg.eigvalsh(i["s"] @ i["s"].t()), "vector_norm": torch.linalg.vector_norm(a, 3.0),
+    "cholesky": torch.linalg.cholesky(i["s"] @ i["s"].t()), "cholesky_solve": torch.cholesky_solve(i["m"], torch.linalg.cholesky(i["s"] @ i["s"].t())),
     "gradient of mm": gradients(lambda x, y: x.mm(y).tanh().sum(), "a", "m"),
     "gradient of a network": gradients(conv_bn_pool, "image", "kernel", "gamma", "beta"),
     "gradient of cross entropy": gradients(lambda x: F.cross_entropy(F.normalize(x, dim=1) / 0.2, inputs["classes"]), "a"),

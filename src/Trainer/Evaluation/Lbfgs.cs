@@ -13,8 +13,8 @@ internal interface IConvexObjective
     /// <summary>The most by which the value at a place of this gradient can lie above the least one.</summary>
     double Excess(Tensor gradient);
 
-    /// <summary>A gradient times the inverse of an upper bound of the second derivatives, so that a step of length 1 against it goes down.</summary>
-    Tensor Bounded(Tensor gradient);
+    /// <summary>A gradient times the inverse of what stands for the second derivatives, symmetric and positive: a bound of them, or themselves nearby.</summary>
+    Tensor Preconditioned(Tensor gradient);
 }
 
 /// <summary>Where a search ended.</summary>
@@ -25,12 +25,15 @@ internal interface IConvexObjective
 internal sealed record Minimum(Tensor Place, double Value, double Excess, int Iterations);
 
 /// <summary>
-/// Minimises a convex function: limited-memory BFGS with a backtracking line search, begun with the objective's own bound of its curvature.
-/// Source: Nocedal and Wright, Numerical Optimization, algorithms 7.4 and 3.1, formula 7.20 in the metric of that bound.
+/// Minimises a convex function: limited-memory BFGS with a backtracking line search, begun with the objective's own word of its curvature.
+/// Source: Nocedal and Wright, Numerical Optimization, algorithms 7.4 and 3.1, formula 7.20 in that metric.
 /// </summary>
 internal static class Lbfgs
 {
-    private const int Memory = 30, MostIterations = 2000, MostHalvings = 30, MostIdle = 20;
+    /// <summary>Steps after which a search ends where it is.</summary>
+    public const int MostIterations = 2000;
+
+    private const int Memory = 30, MostHalvings = 30, MostIdle = 20;
     private const double Decrease = 1e-4;
 
     /// <summary>Values of which one is larger by a smaller part may be equal.</summary>
@@ -39,13 +42,15 @@ internal static class Lbfgs
     /// <summary>A step whose s · y is a smaller part of ‖s‖ ‖y‖ tells of rounding, not of curvature.</summary>
     private const double LeastCosine = 1e-10;
 
-    /// <summary>The minimum, or where 2,000 steps or rounding ended the search: <see cref="Minimum.Excess"/> says which.</summary>
+    /// <summary>The minimum, or where the most steps or rounding ended the search: <see cref="Minimum.Excess"/> says which.</summary>
     /// <param name="objective">The function.</param>
     /// <param name="start">[d]; where the search begins.</param>
     /// <param name="tolerance">It ends where the excess is at most this part of the value.</param>
     /// <param name="iterated">Told the number of steps after each.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
-    internal static Minimum Minimize(IConvexObjective objective, Tensor start, double tolerance, Action<int>? iterated, CancellationToken cancellationToken)
+    /// <param name="most">The most steps.</param>
+    internal static Minimum Minimize(
+        IConvexObjective objective, Tensor start, double tolerance, Action<int>? iterated, CancellationToken cancellationToken, int most = MostIterations)
     {
         using var scope = NewDisposeScope();
         var pairs = new Queue<Pair>();
@@ -53,7 +58,7 @@ internal static class Lbfgs
         var (value, gradient) = objective.At(x);
         var excess = objective.Excess(gradient);
         var (steps, idle, least) = (0, 0, excess);
-        for (; steps < MostIterations && idle < MostIdle && !(excess <= tolerance * value); iterated?.Invoke(++steps))
+        while (steps < most && idle < MostIdle && !(excess <= tolerance * value))
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var inner = NewDisposeScope();
@@ -68,6 +73,8 @@ internal static class Lbfgs
             excess = objective.Excess(gradient);
             idle = lower || excess < least ? 0 : idle + 1;
             least = Math.Min(least, excess);
+            steps++;
+            iterated?.Invoke(steps);
         }
 
         return new Minimum(x.MoveToOuterDisposeScope(), value, excess, steps);
@@ -100,12 +107,12 @@ internal static class Lbfgs
         var product = Dot(s, y);
         if (!(product > LeastCosine * Math.Sqrt(Dot(s, s)) * Math.Sqrt(Dot(y, y))))
             return;
-        pairs.Enqueue(new Pair(s.MoveToOuterDisposeScope(), y.MoveToOuterDisposeScope(), 1 / product, product / Dot(y, objective.Bounded(y))));
+        pairs.Enqueue(new Pair(s.MoveToOuterDisposeScope(), y.MoveToOuterDisposeScope(), 1 / product, product / Dot(y, objective.Preconditioned(y))));
         if (pairs.Count > Memory)
             pairs.Dequeue().Dispose();
     }
 
-    /// <summary>The gradient times the inverse curvature that the bound and the last steps have shown.</summary>
+    /// <summary>The gradient times the inverse curvature that the objective and the last steps have shown.</summary>
     private static Tensor Curved(Tensor gradient, Queue<Pair> pairs, IConvexObjective objective)
     {
         var q = gradient.clone();
@@ -116,7 +123,7 @@ internal static class Lbfgs
             q.add_(pair.Y, -alphas.Peek());
         }
 
-        q = objective.Bounded(q);
+        q = objective.Preconditioned(q);
         if (pairs.Count > 0)
             q.mul_(pairs.Last().Scale);
         foreach (var pair in pairs)
@@ -130,7 +137,7 @@ internal static class Lbfgs
         return product.item<double>();
     }
 
-    /// <summary>A step, the gradient's change over it, 1 / s · y, and how much flatter the function was along it than the bound.</summary>
+    /// <summary>A step, the gradient's change over it, 1 / s · y, and how much flatter the function was along it than the objective said.</summary>
     private sealed record Pair(Tensor S, Tensor Y, double Rho, double Scale) : IDisposable
     {
         public void Dispose()

@@ -30,9 +30,9 @@ public sealed record LinearModel(Tensor Weights, Tensor Mean, Tensor Deviation, 
 /// </summary>
 /// <remarks>
 /// <para>The objective, mean cross-entropy + λ/2 ‖W‖² + 1e-6/2 ‖b‖², is strongly convex, so it has one minimum and every search ends with a proof of how
-/// near that is: candidates are compared when they are within a thousandth of their least objective, the last fit ends within a ten-thousandth: nearer costs several times the steps.</para>
-/// <para>Memory beside the features, in float64: blocks of 4 MiB, about 6 F² numbers for the curvature (F up to 4,096), and 70 places of
-/// classes · (F + 1) numbers. No copy of the features is made.</para>
+/// near that is: candidates are compared when they are within a thousandth of their least objective, the last fit ends within a millionth.</para>
+/// <para>Memory beside the features, in float64: blocks of 4 MiB, about 6 F² numbers for the curvature's bound (F up to 4,096), 70 places of
+/// classes · (F + 1) numbers, and two squares of that length where it is at most <see cref="LogisticRegression.MostUnknowns"/>. No copy of the features is made.</para>
 /// </remarks>
 public static class LinearProbe
 {
@@ -43,9 +43,9 @@ public static class LinearProbe
     private const double Comparable = 1e-3;
 
     /// <summary>The last fit's objective is proven to be within this part of its least value.</summary>
-    public const double Settled = 1e-4;
+    public const double Settled = 1e-6;
 
-    /// <summary>Weaker decays cost ever more steps; after this many in a row that were no better, the rest is not tried.</summary>
+    /// <summary>After this many in a row that were no better, weaker decays are not tried.</summary>
     private const int Patience = 2;
 
     /// <summary>Chooses λ, fits, and tells how much of the test images is classified rightly.</summary>
@@ -82,7 +82,7 @@ public static class LinearProbe
     /// <param name="tolerance">The search ends where the objective is proven to be within this part of its least value.</param>
     /// <param name="cancellationToken">Ends the work between two parts of a step.</param>
     public static LinearModel Fit(
-        Tensor features, IReadOnlyList<int> labels, int classes, double decay, LinearModel? start = null, double tolerance = 1e-6, CancellationToken cancellationToken = default)
+        Tensor features, IReadOnlyList<int> labels, int classes, double decay, LinearModel? start = null, double tolerance = Settled, CancellationToken cancellationToken = default)
     {
         using var _ = no_grad();
         using var scope = NewDisposeScope();

@@ -7,9 +7,11 @@ namespace DarkMatter.Trainer.Evaluation;
 /// b.
 /// </summary>
 /// <remarks>
-/// Features stay in their own type: blocks of at most 4 MiB become float64 on the way. The second derivatives are at most ½ (I − 11ᵀ/C) ⊗ S + λ
-/// (Böhning 1992, Multinomial logistic regression algorithm), where S [F, F] is the features' correlation matrix; its axes are found once and serve every
-/// λ. 8 F² bytes stay, and five times as many are used for a moment.
+/// Features stay in their own type: blocks of at most 4 MiB become float64 on the way. A search of up to <see cref="MostUnknowns"/> numbers is steered by
+/// the second derivatives themselves, of some of the images, taken anew every <see cref="Round"/> steps: it takes some tens of steps where their bound
+/// needs hundreds. Above that the bound serves: they are at most ½ (I − 11ᵀ/C) ⊗ S + λ (Böhning 1992, Multinomial logistic regression algorithm),
+/// where S [F, F] is the features' correlation matrix; its axes are found once and serve every λ. 8 F² bytes stay, and five times as many are used for a
+/// moment; second derivatives take 16 (C (F + 1))² bytes.
 /// </remarks>
 internal sealed class LogisticRegression
 {
@@ -21,6 +23,18 @@ internal sealed class LogisticRegression
 
     /// <summary>More features than this are bounded by S = F · I instead: their axes would take minutes and gigabytes.</summary>
     public const int MostAxes = 4096;
+
+    /// <summary>Up to so many numbers are searched with their second derivatives: two matrices of 50 MiB.</summary>
+    public const int MostUnknowns = 2560;
+
+    /// <summary>Steps with the same second derivatives.</summary>
+    private const int Round = 20;
+
+    /// <summary>Of so many images for each feature second derivatives are taken: enough for a search, whose end does not depend on them.</summary>
+    private const int ImagesPerFeature = 64;
+
+    /// <summary>Added to the second derivatives, so that rounding leaves them positive.</summary>
+    private const double Floor = 1e-9;
 
     private const long BlockElements = 1 << 19;
     private const double SmallestDeviation = 1e-8;
@@ -86,8 +100,71 @@ internal sealed class LogisticRegression
         using var scope = NewDisposeScope();
         var penalty = full([1, _f + 1], decay, dtype: ScalarType.Float64, device: _features.device);
         penalty.narrow(1, _f, 1).fill_(OffsetDecay);
-        var found = Lbfgs.Minimize(new Objective(this, penalty), (start ?? Zeros(_classes, _f + 1)).flatten(), tolerance, iterated, _cancellationToken);
+        var place = (start ?? Zeros(_classes, _f + 1)).flatten();
+        var found = place.shape[0] <= MostUnknowns
+            ? InRounds(penalty, place, tolerance, iterated)
+            : Lbfgs.Minimize(new Objective(this, penalty), place, tolerance, iterated, _cancellationToken);
         return found with { Place = found.Place.view(_classes, _f + 1).MoveToOuterDisposeScope() };
+    }
+
+    private Minimum InRounds(Tensor penalty, Tensor place, double tolerance, Action<int>? iterated)
+    {
+        for (var done = 0; ; )
+        {
+            using var round = NewDisposeScope();
+            var most = Math.Min(Round, Lbfgs.MostIterations - done);
+            var before = done;
+            Action<int>? report = iterated is null ? null : step => iterated(before + step);
+            var found = Lbfgs.Minimize(new Objective(this, penalty, Triangle(place, penalty)), place, tolerance, report, _cancellationToken, most);
+            done += found.Iterations;
+            place = found.Place.MoveToOuterDisposeScope();
+            if (found.Iterations < Round || done >= Lbfgs.MostIterations)
+                return found with { Place = place, Iterations = done };
+        }
+    }
+
+    /// <summary>The Cholesky factor [d, d] of the second derivatives at a place, of evenly spaced images.</summary>
+    private Tensor Triangle(Tensor place, Tensor penalty)
+    {
+        using var scope = NewDisposeScope();
+        var (weights, b) = Split(place);
+        var side = _f + 1;
+        var curvature = Zeros(_classes * side, _classes * side);
+        var (stride, taken) = (Math.Max(1, _n / (ImagesPerFeature * _f)), 0L);
+        foreach (var (begin, count) in Blocks(_n, _f))
+        {
+            _cancellationToken.ThrowIfCancellationRequested();
+            using var part = NewDisposeScope();
+            var x = Centred(begin, count).slice(0, (stride - (begin % stride)) % stride, count, stride);
+            if (x.shape[0] == 0)
+                continue;
+            taken += x.shape[0];
+            var p = (x.matmul(weights) + b).softmax(1);
+            x = cat([x / Deviation, ones([x.shape[0], 1], dtype: ScalarType.Float64, device: x.device)], 1);
+            for (long c = 0; c < _classes; c++)
+            {
+                for (long other = 0; other <= c; other++)
+                {
+                    using var pair = NewDisposeScope();
+                    var (own, second) = (p.narrow(1, c, 1), p.narrow(1, other, 1));
+                    var products = (x * (own * ((c == other ? 1 : 0) - second))).t().matmul(x);
+                    curvature.narrow(0, c * side, side).narrow(1, other * side, side).add_(products);
+                    if (other < c)
+                        curvature.narrow(0, other * side, side).narrow(1, c * side, side).add_(products);
+                }
+            }
+        }
+
+        curvature.div_(taken);
+        curvature.diagonal().add_((penalty + Floor).expand(_classes, side).flatten());
+        return linalg.cholesky(curvature).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>What a place makes of centred features: [F, C] and [1, C].</summary>
+    private (Tensor Weights, Tensor Offset) Split(Tensor place)
+    {
+        var rows = place.view(_classes, _f + 1);
+        return ((rows.narrow(1, 0, _f) / Deviation).t().contiguous(), rows.narrow(1, _f, 1).t());
     }
 
     /// <summary>Parts of n rows of f features that are worth a pass: first row and count.</summary>
@@ -107,14 +184,13 @@ internal sealed class LogisticRegression
 
     private Tensor Indices(IEnumerable<int> values) => tensor(values.Select(v => (long)v).ToArray(), device: _features.device);
 
-    private sealed class Objective(LogisticRegression of, Tensor penalty) : IConvexObjective
+    private sealed class Objective(LogisticRegression of, Tensor penalty, Tensor? triangle = null) : IConvexObjective
     {
         public (double Value, Tensor Gradient) At(Tensor flat)
         {
             using var scope = NewDisposeScope();
             var place = flat.view(of._classes, of._f + 1);
-            var weights = (place.narrow(1, 0, of._f) / of.Deviation).t().contiguous();                // [F, C]
-            var b = place.narrow(1, of._f, 1).t();                                                   // [1, C]
+            var (weights, b) = of.Split(flat);
             var (loss, slope, offset) = (of.Zeros(1), of.Zeros(of._classes, of._f), of.Zeros(of._classes));
             foreach (var (begin, count) in Blocks(of._n, of._f))
             {
@@ -141,9 +217,11 @@ internal sealed class LogisticRegression
             return (gradient.view(of._classes, of._f + 1).square() / penalty).sum().item<double>() / 2;
         }
 
-        public Tensor Bounded(Tensor flat)
+        public Tensor Preconditioned(Tensor flat)
         {
             using var scope = NewDisposeScope();
+            if (triangle is not null)
+                return flat.unsqueeze(1).cholesky_solve(triangle).flatten().MoveToOuterDisposeScope();
             var gradient = flat.view(of._classes, of._f + 1);
             // What all classes share changes no probability: only λ and β curve it.
             var shared = gradient.mean([0], keepdim: true);

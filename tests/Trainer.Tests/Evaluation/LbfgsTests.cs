@@ -18,6 +18,9 @@ public sealed class LbfgsTests
         found.Excess.ShouldBeLessThanOrEqualTo(1e-9 * found.Value);
         steps.ShouldBe([.. Enumerable.Range(1, found.Iterations)]);
         found.Iterations.ShouldBeLessThan(300);
+        var silent = Lbfgs.Minimize(bowl, full([Bowl.Size], 3.0, dtype: ScalarType.Float64), 1e-9, null, CancellationToken.None);
+        silent.Iterations.ShouldBe(found.Iterations, "steps count also where nobody listens");
+        Lbfgs.Minimize(bowl, full([Bowl.Size], 3.0, dtype: ScalarType.Float64), 1e-9, null, CancellationToken.None, most: 7).Iterations.ShouldBe(7);
     }
 
     [Fact]
@@ -64,6 +67,6 @@ public sealed class LbfgsTests
             return gradient.square().sum().item<double>() / 2;
         }
 
-        public Tensor Bounded(Tensor gradient) => gradient / Steepest;
+        public Tensor Preconditioned(Tensor gradient) => gradient / Steepest;
     }
 }

@@ -95,6 +95,29 @@ public sealed class LinearProbeTests
     }
 
     [Fact]
+    public void Fit_BySecondDerivativesOfSomeImages_TakesTensOfSteps()
+    {
+        // Features of very different spread in all directions, as a network's are, and more images than second derivatives are taken of.
+        using var scope = NewDisposeScope();
+        manual_seed(11);
+        var axes = randn(24, 24, dtype: ScalarType.Float64) * exp(linspace(0, -5, 24, dtype: ScalarType.Float64));
+        var x = randn(4000, 24, dtype: ScalarType.Float64).matmul(axes);
+        var scores = x.matmul(randn(24, 6, dtype: ScalarType.Float64)) + randn(4000, 6, dtype: ScalarType.Float64);
+        int[] labels = [.. scores.argmax(1).data<long>().ToArray().Select(c => (int)c)];
+        var steps = new List<int>();
+        var found = new LogisticRegression(x, labels, rows: null, 6, CancellationToken.None).Minimize(1e-6, null, 1e-9, steps.Add);
+        found.Excess.ShouldBeLessThanOrEqualTo(1e-9 * found.Value);
+        steps.ShouldBe([.. Enumerable.Range(1, found.Iterations)]);
+        found.Iterations.ShouldBeLessThan(80);
+
+        // The same with constant features beside them, so many that only the bound steers: another way to the same place.
+        var wide = cat([x, zeros(4000, LogisticRegression.MostUnknowns / 6, dtype: ScalarType.Float64)], 1);
+        var bound = new LogisticRegression(wide, labels, rows: null, 6, CancellationToken.None).Minimize(1e-6, null, 1e-9, null);
+        bound.Value.ShouldBe(found.Value, 1e-6 * found.Value);
+        bound.Iterations.ShouldBeGreaterThan(found.Iterations);
+    }
+
+    [Fact]
     public void Evaluate_OverlappingClouds_IsWhatItsStepsGiveOneByOne()
     {
         using var scope = NewDisposeScope();

@@ -96,6 +96,7 @@ public static partial class torch
         public Tensor mm(Tensor target) => Aten.One("mm", this, target);
         public Tensor bmm(Tensor batch2) => Aten.One("bmm", this, batch2);
         public Tensor matmul(Tensor target) => Aten.One("matmul", this, target);
+        public Tensor cholesky_solve(Tensor input2, bool upper = false) => Aten.One("cholesky_solve", this, input2, upper);
         public Tensor mv(Tensor target) => Aten.One("mv", this, target);
         public Tensor dot(Tensor vec2) => Aten.One("dot", this, vec2);
         public Tensor outer(Tensor vec2) => Aten.One("outer", this, vec2);
