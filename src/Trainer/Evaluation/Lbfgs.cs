@@ -33,7 +33,10 @@ internal static class Lbfgs
     /// <summary>Steps after which a search ends where it is.</summary>
     public const int MostIterations = 2000;
 
-    private const int Memory = 30, MostHalvings = 30, MostIdle = 20;
+    /// <summary>Steps in a row that bring nothing, after which rounding is all that is left.</summary>
+    public const int MostIdle = 20;
+
+    private const int Memory = 30, MostHalvings = 30;
     private const double Decrease = 1e-4;
 
     /// <summary>Values of which one is larger by a smaller part may be equal.</summary>

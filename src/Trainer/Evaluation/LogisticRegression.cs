@@ -27,8 +27,8 @@ internal sealed class LogisticRegression
     /// <summary>Up to so many numbers are searched with their second derivatives: two matrices of 50 MiB.</summary>
     public const int MostUnknowns = 2560;
 
-    /// <summary>Steps with the same second derivatives.</summary>
-    private const int Round = 20;
+    /// <summary>Steps with the same second derivatives: more than those without progress that end a search.</summary>
+    private const int Round = Lbfgs.MostIdle + 5;
 
     /// <summary>Of so many images for each feature second derivatives are taken: enough for a search, whose end does not depend on them.</summary>
     private const int ImagesPerFeature = 64;

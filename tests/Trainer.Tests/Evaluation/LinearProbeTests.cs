@@ -110,6 +110,9 @@ public sealed class LinearProbeTests
         steps.ShouldBe([.. Enumerable.Range(1, found.Iterations)]);
         found.Iterations.ShouldBeLessThan(80);
 
+        // Below rounding it ends by itself, and not after the most steps.
+        new LogisticRegression(x, labels, rows: null, 6, CancellationToken.None).Minimize(1e-3, null, 0, null).Iterations.ShouldBeLessThan(200);
+
         // The same with constant features beside them, so many that only the bound steers: another way to the same place.
         var wide = cat([x, zeros(4000, LogisticRegression.MostUnknowns / 6, dtype: ScalarType.Float64)], 1);
         var bound = new LogisticRegression(wide, labels, rows: null, 6, CancellationToken.None).Minimize(1e-6, null, 1e-9, null);
