@@ -109,7 +109,8 @@ internal sealed class LogisticRegression
 
     private Minimum InRounds(Tensor penalty, Tensor place, double tolerance, Action<int>? iterated)
     {
-        for (var done = 0; ; )
+        var done = 0;
+        while (true)
         {
             using var round = NewDisposeScope();
             var most = Math.Min(Round, Lbfgs.MostIterations - done);
