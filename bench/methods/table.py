@@ -153,7 +153,9 @@ def write():
                      f"| {row['memory'] / 2**20:,.0f} MiB | {row.get('health') or row.get('ended', '')} |")
     linear = next((f"{100 * row['linear_raw_pixels']:.2f} %" for row in done if "linear_raw_pixels" in row), "")
     lines += [f"| raw pixels | | | | {100 * raw:.2f} % | {linear} | | |", "",
-              "`seer` is SwAV's loss on a RegNetY, all others train the same ResNet-18 of width 16. `pirl` trains on 12,000 of the 60,000 images: its recipe says why. Memory is that of both trainers together; pages that they share count twice."]
+              "`seer` is SwAV's loss on a RegNetY, all others train the same ResNet-18 of width 16. `pirl` trains on 12,000 of the 60,000 images: its recipe says why. Memory is that of both trainers together; pages that they share count twice. "
+              "A control trains for less time: look at whether its embeddings hold and at chance (10 %), not at the rows of more time. `swav` without normalised prototypes need not fail "
+              "at its recipe's rate: tests/Trainer.Tests/Methods/NegativeControlTests.cs shows that it diverges at a higher one."]
     with open(DOCS, "w") as file:
         file.write("\n".join(lines) + "\n")
 
