@@ -138,7 +138,7 @@ def write():
     done = [json.load(open(path)) for path in sorted(glob.glob(os.path.join(KEPT, "*.json"))) if not path.endswith(".rate.json")]
     raw = max((row["knn_raw_pixels"] for row in done if "knn_raw_pixels" in row), default=0)
     lines = ["# Methods on Fashion-MNIST", "",
-             "Written by `make bench-methods ARGS=--controls`: every recipe trains for the same time with two trainers, each on one core, and is judged on the 10,000 test",
+             "Written by `make bench-methods`, and for the controls by `make bench-methods ARGS=\"--controls --seconds 90\"`: every recipe trains for the same time with two trainers, each on one core, and is judged on the 10,000 test",
              "images: by its nearest neighbours among all 60,000 training images (k = 200, τ = 0.1), and by a linear classifier on frozen features",
              "whose weight decay was chosen on a held-out sixth of the training images. The time is that of an idle machine: a method makes the steps that it makes there in that time,",
              f"at the rate of the column images/s, timed before over {TIMED // 2} steps (DeepCluster-v2: over an epoch, with its clustering). One seed each: a difference of a point between two rows means nothing.",
@@ -154,7 +154,7 @@ def write():
     linear = next((f"{100 * row['linear_raw_pixels']:.2f} %" for row in done if "linear_raw_pixels" in row), "")
     lines += [f"| raw pixels | | | | {100 * raw:.2f} % | {linear} | | |", "",
               "`seer` is SwAV's loss on a RegNetY, all others train the same ResNet-18 of width 16. `pirl` trains on 12,000 of the 60,000 images: its recipe says why. Memory is that of both trainers together; pages that they share count twice. "
-              "A control trains for less time: look at whether its embeddings hold and at chance (10 %), not at the rows of more time. `swav` without normalised prototypes need not fail "
+              "Where a control trains for less time, look at whether its embeddings hold and at chance (10 %), not at the rows of more time. `swav` without normalised prototypes need not fail "
               "at its recipe's rate: tests/Trainer.Tests/Methods/NegativeControlTests.cs shows that it diverges at a higher one."]
     with open(DOCS, "w") as file:
         file.write("\n".join(lines) + "\n")

@@ -72,7 +72,7 @@ internal sealed class LogisticRegression
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var part = NewDisposeScope();
-            var x = Centred(begin, count);
+            var x = Centred(Rows(begin, count));
             moments.add_(whole ? x.t().matmul(x) : x.square().sum([0]));
         }
 
@@ -136,7 +136,7 @@ internal sealed class LogisticRegression
         {
             _cancellationToken.ThrowIfCancellationRequested();
             using var part = NewDisposeScope();
-            var x = Centred(begin, count).slice(0, (stride - (begin % stride)) % stride, count, stride);
+            var x = Centred(Rows(begin, count).slice(0, (stride - (begin % stride)) % stride, count, stride));
             if (x.shape[0] == 0)
                 continue;
             taken += x.shape[0];
@@ -179,7 +179,7 @@ internal sealed class LogisticRegression
     private Tensor Rows(long begin, long count) =>
         _rows is null ? _features.narrow(0, begin, count) : _features.index_select(0, _rows.narrow(0, begin, count));
 
-    private Tensor Centred(long begin, long count) => Rows(begin, count).to(ScalarType.Float64) - Mean;   // [rows, F]
+    private Tensor Centred(Tensor rows) => rows.to(ScalarType.Float64) - Mean;         // [rows, F]
 
     private Tensor Zeros(params long[] shape) => zeros(shape, dtype: ScalarType.Float64, device: _features.device);
 
@@ -197,7 +197,7 @@ internal sealed class LogisticRegression
             {
                 of._cancellationToken.ThrowIfCancellationRequested();
                 using var part = NewDisposeScope();
-                var (x, target) = (of.Centred(begin, count), of._labels.narrow(0, begin, count));
+                var (x, target) = (of.Centred(of.Rows(begin, count)), of._labels.narrow(0, begin, count));
                 var logp = (x.matmul(weights) + b).log_softmax(1);                                   // [rows, C]
                 loss.sub_(logp.gather(1, target).sum());
                 var residual = logp.exp();
